@@ -1,0 +1,224 @@
+"""`truestep` in a shell: one function a command, each a few calls of the library.
+
+Nothing heavy is imported until a command needs it. Progress goes to stderr, results to stdout.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
+
+import cyclopts
+from cyclopts import App, Group, Parameter
+
+from truestep import __version__
+from truestep.errors import InputError, TruestepError
+from truestep.recipe import Recipe, section_fields, type_of
+
+if TYPE_CHECKING:
+    from truestep.run import Run
+
+app = App(
+    name="truestep",
+    help="PyTorch training you can trust, read, and leave at any time.",
+    version=__version__,
+    help_format="plaintext",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 2 bad input, 3 refused, 4 not finite, 130 or 143 stopped."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        _fail(str(error), InputError.exit_code)
+    except TruestepError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    print(f"truestep: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(exit_code)
+
+
+def _with_recipe(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every field of the recipe, `--section.field`, and for some a short name too."""
+    signature = inspect.signature(command)
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    for order, section in enumerate(field.name for field in fields(Recipe)):
+        group = Group(f"Recipe: {section}", sort_key=order + 1)
+        parameters += [
+            _option(section, option, group)
+            for option in section_fields(section)
+            if (section, option.name) != ("data", "source")  # the first argument
+        ]
+    command.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    return command
+
+
+def _option(section: str, option: Any, group: Group) -> inspect.Parameter:
+    kind = type_of(section, option.name)
+    if get_origin(kind) is dict:
+        kind = dict[str, str]  # values are read as TOML
+    name = f"--{section}.{option.name.replace('_', '-')}"
+    short = option.metadata["short"]
+    default = None if option.default is MISSING else option.default
+    shown = "" if default in (None, (), "") else f" [{default}]"
+    told = Parameter(
+        name=[f"--{short}", name] if short else [name], help=option.metadata["help"] + shown, group=group, negative=()
+    )
+    # Left out, an option is None: what the user did not say comes from the recipe file, or is the default.
+    return inspect.Parameter(
+        f"{section}__{option.name}",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind if isinstance(kind, UnionType) else kind | None, told],
+    )
+
+
+def _choices(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the user said, by full name."""
+    said = {name.replace("__", "."): value for name, value in options.items() if value is not None}
+    return {
+        name: {key: _toml_value(text) for key, text in value.items()} if isinstance(value, dict) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        for name, value in said.items()
+    }
+
+
+def _toml_value(text: str) -> Any:
+    """Read `3`, `true` or `[64, 32]` as TOML does, and anything else as text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+@app.command
+@_with_recipe
+def train(
+    source: str | None = None,
+    /,
+    *,
+    recipe: Path | None = None,
+    out: Path | None = None,
+    resume: Path | None = None,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+    **options: Any,
+) -> None:
+    """Train a model on data, and leave everything about it in a folder.
+
+    Example: truestep train titanic.csv --target survived --epochs 20
+
+    Args:
+        source: a bundled data set (see `truestep data`), or a .csv, .tsv or .parquet file.
+        recipe: a recipe.toml to begin from, for example that of an earlier run.
+        out: folder to write, new or empty; by default one under runs/.
+        resume: folder of a run that was stopped, to go on with.
+        quiet: no progress.
+    """
+    from truestep import run
+
+    def say(sentence: str) -> None:
+        if not quiet:
+            print(sentence, file=sys.stderr)
+
+    finished = run.train(source, recipe=recipe, out=out, resume=resume, show=not quiet, say=say, **_choices(options))
+    _summary(finished)
+
+
+def _summary(finished: Run) -> None:
+    """Print the final figures, where everything is, and what to do next."""
+    from truestep import distributed
+
+    if not distributed.is_main():
+        return
+    results = finished.results
+    split = "test" if "test" in results["metrics"] else "valid"
+    best = f"best epoch {results['best_epoch']} of {results['epochs']} by {results['monitor']}"
+    print(f"\n{results['steps']:,} updates in {results['seconds']:.1f} s ({best})", file=sys.stderr)
+    _print_figures(results["metrics"].get(split, {}), results["intervals_95"].get(split, {}), split)
+    print(
+        f"\nfolder    {finished.folder}\nreport    {finished.folder / 'report.html'}\n"
+        f"next      truestep evaluate {finished.folder}\n          truestep predict {finished.folder} new.csv",
+        file=sys.stderr,
+    )
+
+
+def _print_figures(metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]], split: str) -> None:
+    for name, value in metrics.items():
+        low, high = intervals.get(name, (None, None))
+        interval = "" if low is None else f"   95 % interval {low:.4f} to {high:.4f}"
+        print(f"{split}_{name:<24} {value:.4f}{interval}")
+
+
+@app.command
+def evaluate(
+    folder: Path,
+    source: str | None = None,
+    /,
+    *,
+    split: str = "test",
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Evaluate a trained model on labelled data, or again on a split of the data it came from.
+
+    Args:
+        folder: of a finished run.
+        source: a labelled file; left out, the run's own data is read and split again.
+        split: train, valid or test, of the run's own data.
+        json: print one JSON object.
+    """
+    from truestep import folder as folders
+    from truestep.run import evaluate_folder
+
+    name, metrics, intervals, details = evaluate_folder(folder, source, split)
+    if json:
+        print(folders.to_json({"split": name, "metrics": metrics, "intervals_95": intervals, "details": details}))
+    else:
+        _print_figures(metrics, intervals, name)
+
+
+@app.command
+def predict(folder: Path, source: str, /, *, out: Path | None = None) -> None:
+    """Predict every row of a file, in order, with probabilities and the rows' own ids.
+
+    Args:
+        folder: of a finished run.
+        source: a .csv, .tsv or .parquet file with the columns of the training data; the target is not needed.
+        out: a .csv, .jsonl or .parquet file to write; left out, CSV goes to stdout.
+    """
+    from truestep.prediction import Predictor, write_table
+
+    if out is not None:
+        write_table.check(out)
+    table = Predictor.load(folder).predict(source)
+    if out is None:
+        print(table.write_csv(), end="")
+    else:
+        write_table(table, out)
+        print(f"{len(table):,} predictions in {out}", file=sys.stderr)
+
+
+@app.command
+def data(
+    source: str | None = None,
+    /,
+    *,
+    target: str | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Show what is understood of a data set: columns, kinds, classes, splits, problems. Alone: the bundled ones.
+
+    Args:
+        source: a bundled data set, or a .csv, .tsv or .parquet file.
+        target: column to predict.
+        json: print one JSON object.
+    """

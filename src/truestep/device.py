@@ -1,0 +1,133 @@
+"""Where the numbers are computed, in which format, and how to compute the same ones again."""
+
+from __future__ import annotations
+
+import os
+import random
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.amp.grad_scaler import GradScaler
+
+from truestep.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SMALL_MODEL = 1_000_000  # parameters; below it a second thread costs more in waiting than it computes
+
+
+def choose(device: str | torch.device = "auto") -> torch.device:
+    """Return the device of that name; "auto" is the first CUDA GPU, else Apple's, else the CPU.
+
+    Args:
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps". Under torchrun "cuda" is the GPU of this process.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    here = [*gpus, *mps, "cpu"]
+    name = str(device)
+    if name == "auto":
+        name = "cuda" if gpus else here[0]
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if name not in here:
+        hint = did_you_mean(name, ["auto", "cuda", *here])
+        raise InputError(f"device: expected auto or one that is here ({', '.join(here)}), found '{device}'.{hint}")
+    return torch.device(name)
+
+
+@dataclass
+class Precision:
+    """A number format for the forward pass. With float32 both halves do nothing, so the loop needs no `if`."""
+
+    dtype: torch.dtype = torch.float32  # float32, bfloat16 or float16; weights and optimizer stay in float32
+    device: str = "cpu"  # "cpu", "cuda" or "mps"
+    scaler: GradScaler = field(init=False)  # float16 alone underflows; the scaler is inert for the others
+
+    def __post_init__(self) -> None:
+        self.scaler = GradScaler(self.device, enabled=self.dtype is torch.float16)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device, self.dtype, enabled=self.dtype is not torch.float32)
+
+    @classmethod
+    def of(cls, precision: str | Precision, device: torch.device | str = "cpu") -> Precision:
+        """Return the precision called "fp32", "bf16" or "fp16" on `device`; one that is made already stays as it is."""
+        if isinstance(precision, Precision):
+            return precision
+        if precision not in DTYPES:
+            hint = did_you_mean(precision, DTYPES)
+            raise InputError(f"precision: expected one of {', '.join(DTYPES)}, found '{precision}'.{hint}")
+        return cls(DTYPES[precision], torch.device(device).type)
+
+
+FLOAT32 = Precision()
+
+
+@contextmanager
+def reproducible(seed: int, threads: int, *, deterministic: bool = True) -> Generator[None]:
+    """Make a run a function of its seed, and leave everything as it was found.
+
+    Args:
+        seed: of the global generators of torch, numpy and random.
+        threads: that torch computes with on the CPU. The last bits of a sum depend on how many there are.
+        deterministic: use algorithms that give the same bits every time. An operation that has none warns.
+    """
+    threads_before = torch.get_num_threads()
+    deterministic_before = torch.are_deterministic_algorithms_enabled()
+    warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace_before = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    with preserved_rng():
+        try:
+            torch.set_num_threads(threads)
+            if deterministic:
+                torch.use_deterministic_algorithms(mode=True, warn_only=True)
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, once, at its start
+            torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]  torch leaves it untyped
+            np.random.seed(seed % 2**32)  # noqa: NPY002  a user's data set may draw from the global generator
+            random.seed(seed)
+            yield
+        finally:
+            torch.set_num_threads(threads_before)
+            torch.use_deterministic_algorithms(deterministic_before, warn_only=warn_only_before)
+            if workspace_before is None:
+                os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+
+
+@contextmanager
+def preserved_rng() -> Generator[None]:
+    """Leave the global generators of torch, numpy and random as they were found."""
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=gpus):  # pyright: ignore[reportUnknownMemberType]  torch leaves it untyped
+            yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
+
+
+def choose_threads(num_parameters: int, requested: int = 0) -> tuple[int, str]:
+    """Return how many CPU threads to compute with, and the reason in a few words.
+
+    Args:
+        num_parameters: of the model.
+        requested: by the user; 0 leaves the choice to us.
+    """
+    if requested < 0:
+        raise InputError(f"threads: expected 0 (choose for me) or more, found {requested}.")
+    if requested:
+        return requested, "as asked"
+    if "OMP_NUM_THREADS" in os.environ:
+        return torch.get_num_threads(), "OMP_NUM_THREADS is set"
+    if num_parameters < SMALL_MODEL:
+        return 1, f"a model of {num_parameters:,} parameters is faster on one"
+    return torch.get_num_threads(), "torch's own choice"

@@ -1,0 +1,117 @@
+"""Several processes as one: every function here does nothing when there is only one.
+
+Started by `torchrun`, each process (rank) holds the whole model and sees its share of every batch. What a rank adds up
+is summed over ranks before it is divided, so results do not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor, nn
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[None]:
+    """Join the process group that `torchrun` described in the environment, and leave it at the end."""
+    if "WORLD_SIZE" not in os.environ or dist.is_initialized():
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes files and talks."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def all_sum(tensor: Tensor) -> Tensor:
+    """Return the sum of `tensor` over all ranks; the tensor itself is left alone."""
+    if world_size() == 1:
+        return tensor
+    total = tensor.detach().clone()
+    dist.all_reduce(total)
+    return total
+
+
+def all_mean(tensor: Tensor) -> Tensor:
+    """Return the mean of `tensor` over all ranks."""
+    return all_sum(tensor) / world_size() if world_size() > 1 else tensor
+
+
+def share(count: float | Tensor) -> float | Tensor:
+    """Return the count of all ranks divided by how many they are.
+
+    Ranks average their gradients; a loss divided by this share therefore gives the gradient of the sum over all ranks
+    divided by the count over all ranks, however unevenly the batch was divided.
+    """
+    return all_mean(torch.as_tensor(count, device=_device())) if world_size() > 1 else count
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is set on any rank; asked by all at the same point, it keeps them in step."""
+    return bool(all_sum(torch.tensor(float(flag), device=_device()))) if world_size() > 1 else flag
+
+
+def _device() -> torch.device:
+    """Return where tensors must be for this process group to send them."""
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+def all_gather(tensor: Tensor) -> list[Tensor]:
+    """Return the tensors of all ranks, in rank order; their sizes may differ along dimension 0."""
+    if world_size() == 1:
+        return [tensor]
+    size = torch.tensor([len(tensor)], device=tensor.device)
+    sizes = [torch.empty_like(size) for _ in range(world_size())]
+    dist.all_gather(sizes, size)
+    longest = int(max(int(size) for size in sizes))
+    padded = tensor.new_zeros((longest, *tensor.shape[1:]))
+    padded[: len(tensor)] = tensor
+    gathered = [torch.empty_like(padded) for _ in range(world_size())]
+    dist.all_gather(gathered, padded)
+    return [rows[: int(size)] for rows, size in zip(gathered, sizes, strict=True)]
+
+
+def all_rows(tensor: Tensor) -> Tensor:
+    """Return the rows of all ranks, one rank after the other."""
+    return torch.cat(all_gather(tensor)) if world_size() > 1 else tensor
+
+
+def wrap(model: nn.Module) -> nn.Module:
+    """Return `model` ready to average its gradients over ranks."""
+    if world_size() == 1:
+        return model
+    return DistributedDataParallel(model)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the user's own module, without the wrapper that averages gradients."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def synced(model: nn.Module, *, now: bool) -> AbstractContextManager[None]:
+    """Average gradients over ranks only in the backward for which `now` is true."""
+    return model.no_sync() if isinstance(model, DistributedDataParallel) and not now else nullcontext()

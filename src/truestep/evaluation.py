@@ -1,0 +1,105 @@
+"""One pass over held-out data, exact for batches of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from truestep import distributed
+from truestep.batches import as_batches
+from truestep.device import FLOAT32, Precision, preserved_rng
+from truestep.objectives import Metrics, Objective, as_objective
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHUNK = 1 << 20  # numbers of outputs kept before they are reduced: 4 MB in float32
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Any],
+    objective: Objective | Callable[[nn.Module, Any], Tensor],
+    *,
+    precision: Precision = FLOAT32,
+    keep_rows: bool = True,
+) -> dict[str, float]:
+    """Return the mean loss and the metrics of the objective over all examples at once, whatever the batches.
+
+    Nothing else changes: every module comes back in the mode it arrived in, and no random number is drawn from the
+    generators that training uses.
+
+    Args:
+        model: on the device the batches are on.
+        batches: `Batches`, a loader, a list of batches; or a tuple of tensors or a dataset, which are cut for you.
+        objective: as in training.
+        precision: as in training.
+        keep_rows: also compute the metrics that need all examples at once (ROC-AUC, average precision, median error),
+            which keeps one row of scores for each.
+    """
+    loss, metrics = measure(model, batches, objective, precision=precision, keep_rows=keep_rows)
+    return {"loss": loss, **(metrics.compute() if metrics else {})}
+
+
+def measure(
+    model: nn.Module,
+    batches: Iterable[Any],
+    objective: Objective | Callable[[nn.Module, Any], Tensor],
+    *,
+    precision: Precision = FLOAT32,
+    keep_rows: bool = True,
+) -> tuple[float, Metrics | None]:
+    """Do what `evaluate` does, and return the mean loss and the tally, which knows details and intervals too."""
+    objective = as_objective(objective)
+    metrics = objective.metrics(keep_rows=keep_rows)
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    loss_sum = count = torch.zeros((), dtype=torch.float64, device=device)
+    chunk: list[tuple[Tensor, Tensor]] = []
+    with torch.no_grad(), preserved_rng(), evaluation_mode(model):
+        for batch in as_batches(batches, device):
+            inputs, targets = objective.unpack(batch)
+            with precision.autocast():
+                outputs = objective.forward(model, inputs)
+                loss = objective.loss_sum(outputs, targets)
+            loss_sum, count = loss_sum + loss, count + objective.count(targets)
+            if metrics:
+                chunk.append((outputs, targets))
+                if sum(outputs.numel() for outputs, _ in chunk) >= CHUNK:
+                    _reduce(chunk, objective, metrics)
+        if metrics:
+            _reduce(chunk, objective, metrics)
+            metrics.gather()
+    loss_sum, count = distributed.all_sum(loss_sum), distributed.all_sum(count)
+    return float(loss_sum / count), metrics
+
+
+def _reduce(chunk: list[tuple[Tensor, Tensor]], objective: Objective, metrics: Metrics) -> None:
+    """Move the outputs kept so far into the tally: many batches at once, because each reduction costs the same."""
+    while chunk:
+        shape = chunk[0][0].shape[1:]
+        alike = [pair for pair in chunk if pair[0].shape[1:] == shape]  # sequences differ in length
+        chunk[:] = [pair for pair in chunk if pair[0].shape[1:] != shape]
+        outputs, targets = (torch.cat(tensors) for tensors in zip(*alike, strict=True))
+        metrics.update(*objective.rows(outputs, targets))
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put every module in evaluation mode, and afterwards each back in its own: some are frozen on purpose."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, was_training in modes:
+            module.training = was_training
+
+
+def known_metrics(objective: Objective) -> list[str]:
+    """Return the names that `evaluate` gives for this objective."""
+    metrics = objective.metrics(keep_rows=True)
+    return ["loss", *(metrics.compute() if metrics else {})]

@@ -1,0 +1,264 @@
+"""What a run leaves on disk: one folder, every file of it readable without running any code from it.
+
+recipe.toml        every choice, resolved
+metrics.jsonl      one JSON object a line
+results.json       the final figures
+model/             model.safetensors + model.json: all that evaluate and predict need
+checkpoints/       what `--resume` continues from
+report.html        one self-contained page
+environment.json   versions, hardware, git commit, command line
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from truestep import distributed
+from truestep.errors import InputError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor, nn
+
+FORMAT = 1  # of model.json; raised when an older reader would misread it
+
+
+def check_free(path: Path) -> None:
+    """Raise InputError unless a run may be written to this folder: it is new or empty, and writable."""
+    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise InputError(f"{path}: expected a folder, found a file at {existing}. Choose another --out.")
+    if existing == path and any(path.iterdir()):
+        raise InputError(f"{path}: expected a new or empty folder, found files in it. Choose another --out.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: can't write in {existing} (permission denied). Choose another --out.")
+
+
+def create(path: Path) -> None:
+    """Make an empty folder for a run.
+
+    Raises:
+        InputError: it holds something, or can't be made.
+    """
+    check_free(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: can't make this folder ({error.strerror}). Choose another --out.") from None
+
+
+def fresh_name(name: str, root: Path = Path("runs")) -> Path:
+    """Return `runs/20261121-1030-digits`, with a number behind it if that is taken."""
+    stem = root / f"{datetime.now().astimezone():%Y%m%d-%H%M}-{name}"
+    path, number = stem, 2
+    while path.exists():
+        path, number = stem.with_name(f"{stem.name}-{number}"), number + 1
+    return path
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a whole file or nothing: a reader, and a crash, see the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open_new(temporary) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def open_new(path: Path) -> Any:
+    """Open a file for writing that does not exist yet; a planted link is not followed."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb")
+
+
+def to_json(content: Any, *, indent: int | None = None) -> str:
+    """Return strict JSON: NaN and infinities, which JSON has no word for, become the strings "NaN", "Infinity"."""
+    return json.dumps(_strict(content), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _strict(content: Any) -> Any:
+    if isinstance(content, float) and not math.isfinite(content):
+        return "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"
+    if isinstance(content, dict):
+        return {str(key): _strict(value) for key, value in content.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(content, list | tuple):
+        return [_strict(value) for value in content]  # pyright: ignore[reportUnknownVariableType]
+    return content
+
+
+def from_json(content: Any) -> Any:
+    """Undo `_strict` for numbers."""
+    if isinstance(content, str) and content in {"NaN", "Infinity", "-Infinity"}:
+        return float(content)
+    if isinstance(content, dict):
+        return {key: from_json(value) for key, value in content.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(content, list):
+        return [from_json(value) for value in content]  # pyright: ignore[reportUnknownVariableType]
+    return content
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        InputError: there is no such file.
+        RefusedError: it is damaged.
+    """
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file. Expected the folder of a finished run.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RefusedError(f"{path}: damaged ({error}).") from None
+    if not isinstance(content, dict):
+        raise RefusedError(f"{path}: damaged (expected a JSON object).")
+    return content  # pyright: ignore[reportUnknownVariableType]
+
+
+class MetricsLog:
+    """metrics.jsonl: one JSON object a line, in the order things happened.
+
+    Args:
+        folder: of the run; None writes nothing, like every process but the first.
+        size: bytes to keep of a log that goes on: what a stopped run wrote after its last checkpoint is cut off.
+            None keeps all.
+    """
+
+    def __init__(self, folder: Path | str | None, size: int | None = None) -> None:
+        self.file = None
+        if folder is not None and distributed.is_main():
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self.file = (Path(folder) / "metrics.jsonl").open("ab")
+            if size is not None:
+                self.file.truncate(size)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        if self.file:
+            self.file.write((to_json(row) + "\n").encode())
+            self.file.flush()
+
+    @property
+    def size(self) -> int:
+        return self.file.seek(0, os.SEEK_END) if self.file else 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.file:
+            self.file.close()
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a metrics.jsonl."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        raise InputError(f"{path}: no such file. Expected the folder of a run.") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield from_json(json.loads(line))
+        except ValueError:
+            raise RefusedError(f"{path}, line {number}: damaged.") from None
+
+
+def save_model(folder: Path, model: nn.Module, description: Mapping[str, Any]) -> None:
+    """Write weights and their description; the description is last, so a folder with one is whole."""
+    from safetensors.torch import save
+
+    folder.mkdir(exist_ok=True)
+    write(folder / "model.safetensors", save(_storable(model.state_dict())))
+    write(folder / "model.json", to_json({"format": FORMAT, **description}, indent=2) + "\n")
+
+
+def _storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors contiguous and apart from each other: safetensors refuses tied ones."""
+    seen: set[int] = set()
+    storable: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        pointer = tensor.untyped_storage().data_ptr()
+        storable[name] = tensor.detach().cpu().contiguous().clone() if pointer in seen else tensor.detach().contiguous()
+        seen.add(pointer)
+    return storable
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Return what model.json says.
+
+    Raises:
+        InputError: there is no model in this folder.
+        RefusedError: it is damaged or was written by a newer truestep.
+    """
+    if not folder.parent.is_dir():
+        raise InputError(f"{folder.parent}: no such folder. Expected the folder of a run.")
+    description = read_json(folder / "model.json")
+    if description.get("format") != FORMAT:
+        found = description.get("format")
+        raise RefusedError(f"{folder / 'model.json'}: expected format {FORMAT}, found {found!r}. Update truestep.")
+    return description
+
+
+def load_weights(folder: Path, model: nn.Module) -> None:
+    """Fill `model` with the saved weights; every name and shape must fit.
+
+    Raises:
+        RefusedError: they are damaged, or those of another model.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(path))
+    except FileNotFoundError:
+        raise RefusedError(f"{path}: missing.") from None
+    except (SafetensorError, RuntimeError, OSError) as error:
+        first = str(error).strip().splitlines()
+        raise RefusedError(f"{path}: damaged or of another model ({' '.join(first[:2])}).") from None
+
+
+def environment() -> dict[str, Any]:
+    """Return what a reader needs to explain a difference: versions, hardware, git commit, command line."""
+    import numpy as np
+    import polars as pl
+    import torch
+
+    from truestep import __version__
+
+    return {
+        "versions": {
+            "truestep": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "polars": pl.__version__,
+        },
+        "system": platform.platform(),
+        "cpu": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "git_commit": _git_commit(),
+        "command": sys.argv,
+        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def _git_commit() -> str | None:
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,292 @@
+"""The training loop. Read this file first: every other file explains one of its lines.
+
+`train_steps` is the ritual, five numbered lines repeated for every update. `fit` repeats it for every epoch, and between
+epochs evaluates, saves, and decides whether to stop. To change what happens around a step, write your own
+`for step in train_steps(...)` instead of `fit`: there are no callbacks to learn.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
+from torch.optim import LBFGS, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from truestep import distributed
+from truestep.batches import batches_of_epoch
+from truestep.best import Best
+from truestep.checkpoint import Checkpoints
+from truestep.device import Precision
+from truestep.errors import Interrupted
+from truestep.evaluation import evaluate
+from truestep.folder import MetricsLog
+from truestep.metrics import RunningMean
+from truestep.nonfinite import explain, leave_out_on_device, located, read_losses, reads_at_once
+from truestep.objectives import Objective, as_objective
+from truestep.preconditions import check_run, check_steps
+from truestep.progress import Display
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one optimizer update did. The tensors stay on the device: reading one waits for it."""
+
+    batches: int  # consumed by this update: `accumulate`, or fewer at the end of an epoch
+    loss: Tensor  # () mean over everything that counts in this update
+    count: float | Tensor  # how much that was: examples, unpadded tokens, or their weights
+    grad_norm: Tensor  # () L2 norm of all gradients, before clipping
+    lr: float  # of the first parameter group, as used in this update
+    skipped: bool  # whether the update was left out, because its numbers were not finite
+
+
+def train_steps(
+    model: nn.Module,
+    batches: Iterable[Any],
+    objective: Objective | Callable[[nn.Module, Any], Tensor],
+    optimizer: Optimizer,
+    *,
+    scheduler: LRScheduler | None = None,
+    ema: AveragedModel | None = None,
+    precision: Precision | str = "fp32",
+    accumulate: int = 1,
+    max_grad_norm: float = math.inf,
+    max_grad_value: float = math.inf,
+    on_nonfinite: str = "stop",
+) -> Iterator[Step]:
+    """Train on `batches` once, yielding after every optimizer update.
+
+    Args:
+        model: in training mode, on the device the batches are on.
+        batches: pairs (inputs, targets), or whatever `objective` unpacks.
+        objective: one of `truestep.objectives`, or a function of (model, batch) that returns the mean loss.
+        optimizer: of the model's parameters.
+        scheduler: stepped once per update, not per epoch; `ReduceLROnPlateau` is left to the caller.
+        ema: a running average of the weights, updated after each update.
+        precision: "fp32", "bf16", "fp16", or a `Precision` whose scaler should outlive this call.
+        accumulate: batches per update. Exact, also when batches differ in size: see `truestep.objectives`.
+        max_grad_norm: gradients are scaled down to this L2 norm; inf leaves them as they are.
+        max_grad_value: each gradient is cut to within plus or minus this; inf leaves them as they are.
+        on_nonfinite: "stop" raises before bad weights are made; "skip" leaves the update out.
+
+    Raises:
+        NonFiniteError: a loss or gradient is NaN or infinite. Off the CPU, see `truestep.nonfinite`.
+    """
+    objective, batches, parameters = as_objective(objective), iter(batches), list(model.parameters())
+    precision = Precision.of(precision, parameters[0].device)
+    autocast, scaler, parallel = precision.autocast(), precision.scaler, distributed.world_size() > 1
+    at_once = reads_at_once(parameters, on_nonfinite)
+    buffers = list(model.buffers()) if on_nonfinite == "skip" or scaler.is_enabled() else []
+    check_steps(
+        optimizer, precision, accumulate=accumulate,
+        max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
+    )  # fmt: skip
+
+    while group := [objective.unpack(batch) for batch in islice(batches, accumulate)]:
+        total = sum(objective.count(targets) for _, targets in group)
+        count = distributed.share(total) if parallel else total
+        before = [buffer.clone() for buffer in buffers]  # batch norm writes to them in forward, before we can object
+
+        def gradients() -> Tensor:
+            optimizer.zero_grad()  # 1. forget the last gradients
+            losses: list[Tensor] = []
+            for inputs, targets in group:
+                with distributed.synced(model, len(losses) == len(group) - 1) if parallel else nullcontext():
+                    with autocast:
+                        outputs = objective.forward(model, inputs)  # 2. forward: what does the model say?
+                        loss = objective.loss_sum(outputs, targets) / count  # 3. loss: how wrong is it?
+                    scaler.scale(loss).backward()  # 4. backward: which way is less wrong?
+                losses.append(loss.detach())
+            loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+            return distributed.all_mean(loss) if parallel else loss
+
+        lr, scale, refused = optimizer.param_groups[0]["lr"], scaler.get_scale(), False
+        if isinstance(optimizer, LBFGS):
+            loss = optimizer.step(gradients)  # asks for the loss and its gradients several times a step
+            grad_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        else:
+            loss = gradients()
+            scaler.unscale_(optimizer)
+            grad_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+            doubt = loss if scaler.is_enabled() else loss + grad_norm  # the scaler looks at float16 gradients itself
+            if at_once:
+                refused = not math.isfinite(doubt)
+            else:
+                leave_out_on_device(optimizer, doubt)
+            if refused and on_nonfinite == "stop":
+                raise explain(model, group, objective, loss, precision)
+            if not refused:
+                if max_grad_norm < math.inf:
+                    clip_grads_with_norm_(parameters, max_grad_norm, grad_norm)
+                if max_grad_value < math.inf:
+                    clip_grad_value_(parameters, max_grad_value)
+                scaler.step(optimizer)  # 5. step: go there
+            scaler.update()
+
+        skipped = refused or scaler.get_scale() < scale  # a lower scale: float16 overflowed, and nothing was applied
+        if skipped:
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+        else:
+            if ema:
+                ema.update_parameters(distributed.unwrap(model))
+            if scheduler and not isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step()
+        yield Step(len(group), loss, count * distributed.world_size() if parallel else total, grad_norm, lr, skipped)
+
+
+@dataclass
+class Progress:
+    """Where a run is: all of the loop's state that is not in a `state_dict`."""
+
+    epoch: int = 0  # the epoch under way, from 0
+    batch: int = 0  # batches of it already consumed
+    step: int = 0  # optimizer updates so far
+    skipped: int = 0  # updates left out because their numbers were not finite
+    seconds: float = 0.0  # of training and evaluation so far
+    stopped: str = ""  # why the run ended: "epochs", "patience", "max_steps" or "max_minutes"
+    log_size: int = 0  # bytes of metrics.jsonl when this was saved
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit` found; the weights are in the model."""
+
+    progress: Progress
+    best: Best
+    history: list[dict[str, Any]]  # one row for each epoch of this call, as in metrics.jsonl
+
+
+def fit(
+    model: nn.Module,
+    train: Iterable[Any],
+    valid: Iterable[Any] | None,
+    objective: Objective | Callable[[nn.Module, Any], Tensor],
+    optimizer: Optimizer,
+    *,
+    epochs: int,
+    max_steps: float = math.inf,
+    max_minutes: float = math.inf,
+    scheduler: LRScheduler | None = None,
+    accumulate: int = 1,
+    max_grad_norm: float = math.inf,
+    max_grad_value: float = math.inf,
+    precision: Precision | str = "fp32",
+    ema_decay: float | None = None,
+    monitor: str = "valid_loss",
+    patience: int | None = None,
+    on_nonfinite: str = "stop",
+    folder: Path | str | None = None,
+    resume: bool = False,
+    save_seconds: float = 30.0,
+    log_every: int = 50,
+    show: bool = True,
+    stop: Callable[[], Interrupted | None] = lambda: None,
+) -> Fitted:
+    """Train for `epochs`, or until `patience` epochs bring nothing better, and leave the best weights in `model`.
+
+    Args:
+        model: on the device the batches are on; it comes back in evaluation mode.
+        train: `Batches`, whose order follows from (seed, epoch), or any iterable of batches.
+        valid: evaluated after every epoch; None keeps the last weights instead of the best.
+        epochs: passes over `train`; `max_steps` updates or `max_minutes` may end the run earlier.
+        ema_decay: keep an average of the weights, decay * average + (1 - decay) * weights; evaluate and return it.
+        monitor: the validation metric that is to be best, and that patience and `ReduceLROnPlateau` watch.
+        folder: for metrics.jsonl and checkpoints; None writes nothing.
+        resume: go on from the newest checkpoint in `folder`, to the same numbers as without the interruption.
+        save_seconds: between checkpoints at the ends of epochs; one is always written at the end of the run.
+        log_every: updates between two "step" lines of the log.
+        show: progress on stderr.
+        stop: asked after every update; what it returns is raised after saving.
+
+    The rest is as for `train_steps`.
+
+    Raises:
+        InputError: the options contradict each other, or a target does not fit the objective.
+        NonFiniteError: a loss or gradient is NaN or infinite; no checkpoint holds bad weights.
+    """
+    objective, bare = as_objective(objective), distributed.unwrap(model)
+    precision = Precision.of(precision, next(model.parameters()).device)
+    ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay else None
+    kept = ema.module if ema else bare  # evaluated, compared, and left in `model` at the end
+    best, mean, progress, history = Best(monitor, patience), RunningMean(), Progress(), list[dict[str, Any]]()
+    check_run(objective, train, valid, best, epochs)
+
+    parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
+    checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean})
+    if resume:
+        progress = Progress(**checkpoints.restore())
+        progress.stopped = "epochs" if progress.epoch >= epochs else ""
+    begun, saved = time.monotonic() - progress.seconds, time.monotonic()
+
+    with MetricsLog(folder, progress.log_size) as log, Display(epochs, train, enabled=show) as display:
+        while not progress.stopped:
+            model.train()
+            recent: list[Step] = []  # steps whose tensors nobody has read yet
+            with located(progress, train, accumulate, model, objective, precision):
+                for step in train_steps(
+                    model, batches_of_epoch(train, progress.epoch, progress.batch), objective, optimizer,
+                    scheduler=scheduler, ema=ema, precision=precision, accumulate=accumulate,
+                    max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
+                ):  # fmt: skip
+                    progress.batch, progress.seconds = progress.batch + step.batches, time.monotonic() - begun
+                    if step.skipped:
+                        progress.skipped += 1
+                    else:
+                        progress.step += 1
+                        recent.append(step)
+                    if progress.step % log_every == 0 and not step.skipped:
+                        read_losses(recent, mean)
+                        log.write({"kind": "step", **_at(progress), "loss": float(step.loss), "lr": step.lr})
+                    if progress.seconds > display.due:
+                        display.advance(progress)
+                    if interruption := stop():
+                        read_losses(recent, mean)
+                        checkpoints.save(asdict(progress) | {"log_size": log.size})
+                        raise interruption
+                    if progress.step >= max_steps or progress.seconds >= 60 * max_minutes:
+                        progress.stopped = "max_steps" if progress.step >= max_steps else "max_minutes"
+                        break
+                read_losses(recent, mean)
+
+            row = {"kind": "epoch", **_at(progress), "train_loss": mean.compute()}
+            if valid is not None:
+                metrics = evaluate(kept, valid, objective, precision=precision, keep_rows=best.needs_rows)
+                row |= {f"valid_{name}": value for name, value in metrics.items()}
+                best.update(row, progress.epoch + 1, kept)
+                if isinstance(scheduler, ReduceLROnPlateau):
+                    scheduler.step(row[monitor])
+            if not progress.stopped:
+                mean.clear()
+                progress.epoch, progress.batch = progress.epoch + 1, 0
+                progress.stopped = "epochs" if progress.epoch >= epochs else "patience" if best.exhausted else ""
+            progress.seconds = time.monotonic() - begun
+            row |= {"lr": optimizer.param_groups[0]["lr"], "seconds": progress.seconds}
+            history.append(row)
+            log.write(row)
+            display.epoch(row)
+            if progress.stopped or time.monotonic() - saved >= save_seconds:
+                checkpoints.save(asdict(progress) | {"log_size": log.size})
+                saved = time.monotonic()
+
+    if best.weights:
+        kept.load_state_dict(best.weights)
+    if ema:
+        bare.load_state_dict(ema.module.state_dict())
+    model.eval()
+    return Fitted(progress, best, history)
+
+
+def _at(progress: Progress) -> dict[str, Any]:
+    at = {"epoch": progress.epoch + 1, "step": progress.step}
+    return at | {"skipped": progress.skipped} if progress.skipped else at

@@ -1,0 +1,185 @@
+"""Numbers that are no longer numbers: noticed before they reach the weights, and traced to where they began.
+
+On the CPU a loss can be read in every step for nothing, so a bad step is refused on the spot. Elsewhere reading would
+wait for the device: there a fused optimizer is told, on the device, not to apply a bad step, and the losses are read
+together at every log interval and before every checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from truestep.batches import Batches
+from truestep.errors import NonFiniteError
+from truestep.nest import tensors_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from torch.optim import Optimizer
+
+    from truestep.device import Precision
+    from truestep.metrics import RunningMean
+    from truestep.objectives import Objective
+
+POLICIES = {"stop": "end the run before the bad step is applied", "skip": "leave the bad step out and count it"}
+
+
+class Step(Protocol):
+    @property
+    def batches(self) -> int: ...
+    @property
+    def loss(self) -> Tensor: ...
+    @property
+    def count(self) -> float | Tensor: ...
+    @property
+    def grad_norm(self) -> Tensor: ...
+
+
+class Progress(Protocol):
+    epoch: int
+    batch: int
+    step: int
+
+
+def reads_at_once(parameters: Sequence[nn.Parameter], policy: str) -> bool:
+    """Whether each step's loss is read before the step is applied. To skip one, it has to be."""
+    return policy == "skip" or parameters[0].device.type == "cpu"
+
+
+def leave_out_on_device(optimizer: Optimizer, doubt: Tensor) -> None:
+    """Tell a fused optimizer, without reading it here, to change nothing if this number is not finite.
+
+    This is what GradScaler tells fused optimizers. Others apply the bad step; their weights reach no checkpoint.
+    """
+    if optimizer.defaults.get("fused"):
+        optimizer.found_inf = (~doubt.isfinite()).float()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def read_losses(recent: list[Step], mean: RunningMean) -> None:
+    """Read the tensors of the last steps all at once, add their losses to the mean, and forget them.
+
+    Raises:
+        NonFiniteError: one of them is not finite; it says how many steps and batches ago.
+    """
+    if not recent:
+        return
+    finite = torch.stack([step.loss + step.grad_norm for step in recent]).isfinite()
+    if not bool(finite.all()):
+        first = int(finite.int().argmin())
+        error = NonFiniteError(f"the loss is {float(recent[first].loss):g}")
+        error.steps_ago, error.batches_ago = len(recent) - first, sum(step.batches for step in recent[first:])
+        raise error
+    for step in recent:
+        mean.add(step.loss, step.count)
+    recent.clear()
+
+
+@contextmanager
+def located(
+    progress: Progress,
+    train: Iterable[Any],
+    accumulate: int,
+    model: nn.Module,
+    objective: Objective,
+    precision: Precision,
+) -> Iterator[None]:
+    """Say in a NonFiniteError from within which step it was, and of which examples."""
+    try:
+        yield
+    except NonFiniteError as error:
+        step, first = progress.step + 1 - error.steps_ago, progress.batch - error.batches_ago
+        where = f"epoch {progress.epoch + 1}, step {step}"
+        if isinstance(train, Batches):
+            if error.steps_ago:  # read too late to have its batches at hand
+                again = islice(train.epoch(progress.epoch, first), accumulate)
+                error = explain(model, [objective.unpack(batch) for batch in again], objective, None, precision)
+            where += f", examples {train.name(progress.epoch, first, accumulate)}"
+        raise NonFiniteError(f"{where}: {error}") from None
+
+
+def explain(
+    model: nn.Module,
+    pairs: Sequence[tuple[Any, Any]],
+    objective: Objective,
+    loss: Tensor | None,
+    precision: Precision,
+) -> NonFiniteError:
+    """Return the error for a step whose loss or gradient is not finite, naming the first thing that went wrong.
+
+    Args:
+        model: with the gradients of that step, unless it must be run again.
+        pairs: the (inputs, targets) of the step.
+        loss: of the step; None when it must be run again.
+    """
+    if cause := _bad_before(model, pairs):
+        return NonFiniteError(cause)
+    if module := _first_bad_module(model, pairs, objective, precision):
+        advice = "Lower the learning rate, clip (--max-grad-norm 1), or use --precision fp32."
+        return NonFiniteError(f"the outputs of module '{module}' are not finite. {advice}")
+    value = math.nan if loss is None else float(loss)
+    if loss is None:
+        value = _run_again(model, pairs, objective, precision)
+    if not math.isfinite(value):
+        return NonFiniteError(f"the loss is {value:g} on finite outputs. Look for log(0) or a division by 0 in it.")
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
+            advice = "Look for sqrt, norm or log at 0 in the model or the loss; clipping can't help."
+            return NonFiniteError(f"the gradient of '{name}' is not finite, though the loss is {value:g}. {advice}")
+    return NonFiniteError(f"the gradients overflow together, though the loss is {value:g}. Lower the learning rate.")
+
+
+def _bad_before(model: nn.Module, pairs: Sequence[tuple[Any, Any]]) -> str | None:
+    """Say what was not finite before the model ran: its inputs, its targets, its weights."""
+    for nests, what in ((pair[i], name) for pair in pairs for i, name in enumerate(("inputs", "targets"))):
+        for tensor in tensors_of(nests):
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                row = int((~tensor.isfinite()).reshape(len(tensor), -1).any(1).int().argmax())
+                return f"the {what} hold {tensor[row][~tensor[row].isfinite()][0]:g} in row {row} of a batch. Mend the data."
+    for name, parameter in model.named_parameters():
+        if not bool(parameter.detach().isfinite().all()):
+            return f"the weights '{name}' are not finite before the step. Lower the learning rate."
+    return None
+
+
+@torch.no_grad()
+def _first_bad_module(
+    model: nn.Module, pairs: Sequence[tuple[Any, Any]], objective: Objective, precision: Precision
+) -> str | None:
+    """Run the batches again and return the first module, in order of running, with an output that is not finite."""
+    found: list[str] = []
+
+    def look(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, outputs: Any) -> None:
+            if any(t.is_floating_point() and not bool(t.isfinite().all()) for t in tensors_of(outputs)):
+                found.append(name)
+
+        return hook
+
+    hooks = [module.register_forward_hook(look(name or "(model)")) for name, module in model.named_modules()]
+    try:
+        for inputs, _ in pairs:
+            with precision.autocast():
+                objective.forward(model, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None
+
+
+def _run_again(model: nn.Module, pairs: Sequence[tuple[Any, Any]], objective: Objective, precision: Precision) -> float:
+    """Leave the gradients of these batches in the model, and return their loss."""
+    model.zero_grad()
+    count, total = sum(objective.count(targets) for _, targets in pairs), 0.0
+    for inputs, targets in pairs:
+        with precision.autocast():
+            loss = objective.loss_sum(objective.forward(model, inputs), targets) / count
+        loss.backward()
+        total += float(loss)
+    return total

@@ -1,0 +1,68 @@
+"""What would make a run fail or mislead, said in one line before its first step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from torch.optim import LBFGS
+from torch.utils.data import Dataset
+
+from truestep.batches import Batches
+from truestep.errors import InputError, did_you_mean
+from truestep.evaluation import known_metrics
+from truestep.nest import tensors_of
+from truestep.nonfinite import POLICIES
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from truestep.best import Best
+    from truestep.device import Precision
+    from truestep.objectives import Objective
+
+
+def check_steps(
+    optimizer: Optimizer,
+    precision: Precision,
+    *,
+    accumulate: int,
+    max_grad_norm: float,
+    max_grad_value: float,
+    on_nonfinite: str,
+) -> None:
+    """Raise InputError for options of `train_steps` that are out of range or can't go together."""
+    if accumulate < 1:
+        raise InputError(f"accumulate: expected at least 1 batch, found {accumulate}.")
+    for name, value in (("max_grad_norm", max_grad_norm), ("max_grad_value", max_grad_value)):
+        if not value > 0:
+            raise InputError(f"{name}: expected a number above 0, found {value}.")
+    clips = min(max_grad_norm, max_grad_value) < math.inf
+    if max(max_grad_norm, max_grad_value) < math.inf:
+        raise InputError("max_grad_norm, max_grad_value: expected one of them, found both.")
+    if on_nonfinite not in POLICIES:
+        raise InputError(f"on_nonfinite: expected {' or '.join(POLICIES)}, found '{on_nonfinite}'.")
+    if isinstance(optimizer, LBFGS) and (clips or precision.scaler.is_enabled()):
+        raise InputError("lbfgs: expected no clipping and no fp16; its line search needs the true gradients.")
+
+
+def check_run(objective: Objective, train: Iterable[Any], valid: Iterable[Any] | None, best: Best, epochs: int) -> None:
+    """Raise InputError for what `fit` can't do, and for the first target that does not fit the objective."""
+    if epochs < 1:
+        raise InputError(f"epochs: expected at least 1, found {epochs}.")
+    if isinstance(train, tuple | dict | Dataset):
+        raise InputError("train: expected batches, found data. Say how to cut it: Batches(train, 32, shuffle=True).")
+    if valid is None and best.patience is not None:
+        raise InputError("patience: expected validation data to watch, found none.")
+    known = [f"valid_{name}" for name in known_metrics(objective)]
+    if best.monitor not in known:
+        hint = did_you_mean(best.monitor, known)
+        raise InputError(f"monitor: expected one of {', '.join(known)}, found '{best.monitor}'.{hint}")
+    for name, batches in (("train", train), ("valid", valid)):
+        data = batches.data if isinstance(batches, Batches) and batches.in_memory else batches
+        if isinstance(data, tuple | dict) and any(True for _ in tensors_of(data)):
+            try:
+                objective.check(objective.unpack(data)[1])
+            except InputError as error:
+                raise InputError(f"{name} {error}") from None

@@ -1,0 +1,165 @@
+"""From raw rows to predictions with probabilities, with all that a saved model needs and nothing of its training data.
+
+The same rows give the same bits in memory and in a new process: the batch size and the number of threads, on which the
+last bits depend, are fixed and travel with the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from truestep import folder, models
+from truestep.batches import Batches, as_batches
+from truestep.data import Encoder, Target, encoder_from_json, target_from_json
+from truestep.device import FLOAT32, Precision, choose, reproducible
+from truestep.errors import RefusedError
+from truestep.evaluation import evaluation_mode, measure
+from truestep.objectives import Objective, as_objective, objective_from_json
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from truestep.objectives import Metrics
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says about each row, in the order of the rows."""
+
+    outputs: Tensor  # as the model gave them: logits, or standardised values
+    scores: Tensor  # probabilities, or values in the targets' own units
+    predictions: Tensor  # classes, labels, or values
+
+
+def predict(
+    model: nn.Module,
+    inputs: Any,
+    objective: Objective | Callable[[nn.Module, Any], Tensor],
+    *,
+    precision: Precision = FLOAT32,
+) -> Predictions:
+    """Return the outputs of the model for all inputs, with dropout off, and what they mean.
+
+    Args:
+        model: comes back in the mode it arrived in.
+        inputs: a tensor, or a nest of tensors, of all rows; or an iterable of batches of inputs.
+        objective: as in training.
+        precision: as in training.
+    """
+    objective = as_objective(objective)
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    batches: Iterable[Any] = as_batches(inputs, device)
+    if isinstance(batches, Batches):
+        batches.every_rank = True  # rows in order, all in this process
+    with torch.no_grad(), evaluation_mode(model), precision.autocast():
+        outputs = torch.cat([objective.forward(model, batch).cpu() for batch in batches])
+    return Predictions(outputs, objective.scores(outputs), objective.predictions(outputs))
+
+
+@dataclass
+class Predictor:
+    """A trained model with everything around it: how rows become inputs, and outputs answers."""
+
+    model: nn.Module
+    architecture: dict[str, Any]  # {"name": ..., "args": {...}}
+    objective: Objective
+    encoder: Encoder
+    target: Target
+    precision: str = "fp32"
+    threads: int = 1
+
+    def save(self, path: Path) -> None:
+        """Write `model.safetensors` and `model.json` into a folder."""
+        folder.save_model(
+            path,
+            self.model,
+            {
+                "architecture": self.architecture,
+                "objective": self.objective.to_json(),
+                "encoder": self.encoder.to_json(),
+                "target": asdict(self.target),
+                "precision": self.precision,
+                "threads": self.threads,
+            },
+        )
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "cpu") -> Predictor:
+        """Read what `save` wrote. Nothing in it is run.
+
+        Args:
+            path: the folder of a run, or its `model` folder.
+            device: to compute on.
+
+        Raises:
+            InputError: there is no model here.
+            RefusedError: it is damaged, or from a newer truestep.
+        """
+        path = Path(path)
+        path = path / "model" if (path / "model").is_dir() or not (path / "model.json").exists() else path
+        content = folder.read_description(path)
+        try:
+            architecture = content["architecture"]
+            model = models.build(architecture["name"], architecture["args"])
+            predictor = cls(
+                model=model,
+                architecture=architecture,
+                objective=objective_from_json(content["objective"]),
+                encoder=encoder_from_json(content["encoder"]),
+                target=target_from_json(content["target"]),
+                precision=str(content["precision"]),
+                threads=int(content["threads"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RefusedError(f"{path / 'model.json'}: damaged ({type(error).__name__}: {error}).") from None
+        folder.load_weights(path, model)
+        model.to(choose(device)).eval()
+        return predictor
+
+    def predict(self, source: Any) -> pl.DataFrame:
+        """Return one row for each of the source's: its id if it has one, the prediction, and the probabilities.
+
+        Args:
+            source: a CSV or Parquet file, a table, or arrays, as for training but without the target.
+        """
+        import polars as pl
+
+        raw = self.encoder.read(source)
+        found = self._run(lambda: predict(self.model, self.encoder.encode(raw), self.objective, precision=self._format))
+        columns: dict[str, Any] = {}
+        if (identity := self.encoder.id_column) and isinstance(raw, pl.DataFrame) and identity in raw.columns:
+            columns[identity] = raw[identity]
+        return pl.DataFrame(columns | self._answers(found))
+
+    def evaluate(self, source: Any) -> tuple[float, Metrics | None]:
+        """Return the mean loss and the tally over labelled rows."""
+        inputs, targets = self.encoder.encode_labelled(source, self.target)
+        self.objective.check(targets)
+        return self._run(lambda: measure(self.model, (inputs, targets), self.objective, precision=self._format))
+
+    @property
+    def _format(self) -> Precision:
+        return Precision.of(self.precision, next(self.model.parameters()).device)
+
+    def _run(self, function: Callable[[], Any]) -> Any:
+        with reproducible(seed=0, threads=self.threads):
+            return function()
+
+    def _answers(self, found: Predictions) -> dict[str, Any]:
+        name, classes = "prediction", self.target.class_names
+        scores = found.scores.double()
+        if classes is None:
+            values = scores.reshape(len(scores), -1)
+            if values.shape[1] == 1:
+                return {name: values[:, 0].tolist()}
+            return {f"{name}_{index}": column.tolist() for index, column in enumerate(values.T)}
+        if scores.ndim == 1:  # binary: the probability of the second class
+            scores = torch.stack([1 - scores, scores], 1)
+        probabilities = {f"probability_{label}": scores[:, index].tolist() for index, label in enumerate(classes)}
+        return {name: [classes[index] for index in found.predictions.tolist()], **probabilities}

@@ -1,0 +1,95 @@
+"""What a person sees while training: a line for each epoch that stays, and on a terminal a bar below it.
+
+Everything goes to stderr. The bar is drawn a few times a second at most, however fast the steps are.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sized
+from typing import Any, Protocol, Self
+
+from truestep import distributed
+
+REDRAW_SECONDS = 0.25
+COLUMNS = 2  # validation metrics shown besides the loss; metrics.jsonl has them all
+
+
+class Position(Protocol):
+    epoch: int
+    batch: int
+    seconds: float
+
+
+class Display:
+    """Shows the epochs of a run.
+
+    Args:
+        epochs: planned.
+        batches: of an epoch, for the bar; their number is shown if they know it.
+        enabled: whether to show anything; only the first of several processes does.
+    """
+
+    def __init__(self, epochs: int, batches: object, *, enabled: bool = True) -> None:
+        self.epochs, self.enabled = epochs, enabled and distributed.is_main()
+        self.batches = len(batches) if isinstance(batches, Sized) else 0
+        self.examples = getattr(batches, "num_examples", 0)
+        self.bar: Any = None
+        self.columns: list[str] = []
+        self.due = math.inf  # seconds of training at which the bar is next drawn
+
+    def __enter__(self) -> Self:
+        if self.enabled and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self.bar = Progress(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(),
+                TextColumn("{task.percentage:3.0f}%  {task.fields[speed]}  left"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+                auto_refresh=False,  # its thread would compete with a small model for the processor
+            )
+            self.task = self.bar.add_task("", total=self.epochs * self.batches or None, epoch="", speed="")
+            self.bar.start()
+            self.begun, self.first, self.due = time.monotonic(), None, 0.0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def advance(self, position: Position) -> None:
+        """Draw the bar."""
+        done = position.epoch * self.batches + position.batch
+        if self.first is None:
+            self.first = done  # a resumed run has not done these here
+        rate = (done - self.first) / max(time.monotonic() - self.begun, 1e-9)
+        if self.examples and self.batches:
+            speed = f"{rate * self.examples / self.batches:,.0f} examples/s"
+        else:
+            speed = f"{rate:,.1f} batches/s"
+        epoch = f"{position.epoch + 1}/{self.epochs}"
+        self.bar.update(self.task, completed=done, epoch=epoch, speed=speed, refresh=True)
+        self.due = position.seconds + REDRAW_SECONDS
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Print the line of an epoch, and before the first one the names of the columns."""
+        if not self.enabled:
+            return
+        if not self.columns:
+            names = [name for name in row if name.startswith("valid_") and name != "valid_loss"][:COLUMNS]
+            self.columns = ["train_loss", *(["valid_loss"] if "valid_loss" in row else []), *names]
+            self._print("  ".join(["  epoch", *(f"{name:>14}" for name in self.columns), f"{'lr':>9}", "   time"]))
+        figures = [f"{row[name]:>{max(14, len(name))}.4f}" for name in self.columns]
+        self._print("  ".join([f"{row['epoch']:>7}", *figures, f"{row['lr']:>9.2e}", f"{row['seconds']:>6.1f}s"]))
+
+    def _print(self, line: str) -> None:
+        if self.bar:
+            self.bar.console.print(line, highlight=False, markup=False)
+        else:
+            print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,271 @@
+"""Every choice of a run, named once. Nothing about a run is decided anywhere else.
+
+The sections below are the tables of a recipe.toml, the `--section.field` options of the command line, and the names that
+`truestep.train` takes; the fields marked `short` are also known by a name of their own (`--epochs`, `epochs=`).
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+
+from truestep.errors import InputError, did_you_mean
+
+LARGEST_FILE = 64 * 1024  # bytes; deeply dotted TOML takes quadratic time, and no recipe is that long
+
+
+def choice(
+    default: Any,
+    text: str,
+    *,
+    short: str | None = None,
+    least: float = -math.inf,
+    below: float = math.inf,
+) -> Any:
+    """Return a field with its help text, its short name, and its range [least, below)."""
+    made: dict[str, Any] = {"default_factory": default} if callable(default) else {"default": default}
+    return field(**made, metadata={"help": text, "short": short, "least": least, "below": below})
+
+
+TINY = math.ulp(0.0)  # the least number above 0
+
+
+@dataclass(frozen=True)
+class DataChoices:
+    source: str = choice("", "where the data is")
+    target: str | None = choice(None, "column to predict", short="target")
+    valid: float = choice(0.15, "share of rows to validate on", short="valid", least=0, below=1)
+    test: float = choice(0.15, "share of rows to test on, once, at the end", short="test", least=0, below=1)
+    drop: tuple[str, ...] = choice((), "columns to leave out")
+    kinds: dict[str, str] = choice(dict, "column kinds to use instead of those found, as kinds.COLUMN = KIND")
+
+
+@dataclass(frozen=True)
+class ModelChoices:
+    name: str = choice("auto", "model: auto, linear, mlp, cnn", short="model")
+    args: dict[str, Any] = choice(dict, "arguments of the model, as args.NAME = VALUE")
+
+
+@dataclass(frozen=True)
+class ObjectiveChoices:
+    name: Literal["auto", "multiclass", "binary", "multilabel", "regression", "next-token"] = choice(
+        "auto", "what to learn", short="objective"
+    )
+    loss: Literal["mse", "mae", "huber"] = choice("mse", "for regression")
+    label_smoothing: float = choice(0.0, "for multiclass: probability shared by all classes", least=0, below=1)
+    class_weights: Literal["none", "balanced"] = choice("none", "for classes: weigh rare ones more in the loss")
+
+
+@dataclass(frozen=True)
+class OptimizerChoices:
+    name: str = choice("adamw", "sgd, adam, adamw, rmsprop, lbfgs, muon, or package.module:Class", short="optimizer")
+    lr: float | None = choice(None, "learning rate; left out, the optimizer's usual one", short="lr", least=TINY)
+    weight_decay: float | None = choice(
+        None, "left out, the optimizer's usual one; never for biases and norms", least=0
+    )
+    momentum: float = choice(0.9, "for sgd and rmsprop", least=0, below=1)
+    nesterov: bool = choice(False, "for sgd")
+    args: dict[str, Any] = choice(dict, "further arguments of the optimizer, as args.NAME = VALUE")
+
+
+@dataclass(frozen=True)
+class ScheduleChoices:
+    name: str = choice(
+        "cosine", "constant, cosine, one-cycle, step, exponential, polynomial, wsd, plateau", short="schedule"
+    )
+    warmup: float = choice(0.05, "share of all updates in which the learning rate rises", least=0, below=1)
+    args: dict[str, Any] = choice(dict, "further arguments of the schedule, as args.NAME = VALUE")
+
+
+@dataclass(frozen=True)
+class TrainChoices:
+    epochs: int = choice(30, "passes over the training data", short="epochs", least=1)
+    max_steps: int | None = choice(None, "updates after which to stop", short="max-steps", least=1)
+    max_minutes: float = choice(math.inf, "minutes after which to stop", short="max-minutes", least=TINY)
+    batch_size: int = choice(64, "examples a batch", short="batch-size", least=1)
+    accumulate: int = choice(1, "batches an update", short="accumulate", least=1)
+    max_grad_norm: float = choice(math.inf, "scale gradients down to this L2 norm", short="max-grad-norm", least=TINY)
+    max_grad_value: float = choice(math.inf, "cut each gradient to this size", least=TINY)
+    precision: Literal["fp32", "bf16", "fp16"] = choice("fp32", "number format of the forward pass", short="precision")
+    ema_decay: float | None = choice(None, "average the weights with this decay, and use the average", least=0, below=1)
+    monitor: str = choice("valid_loss", "metric that is to be best", short="monitor")
+    patience: int | None = choice(None, "epochs without a better one before stopping", short="patience", least=1)
+    on_nonfinite: Literal["stop", "skip"] = choice("stop", "on NaN or infinite numbers", short="on-nonfinite")
+
+
+@dataclass(frozen=True)
+class RunChoices:
+    seed: int = choice(0, "of splits, weights, order and dropout", short="seed", least=0, below=2**31)
+    device: str = choice("auto", "auto, cpu, cuda, cuda:1, mps", short="device")
+    threads: int = choice(0, "CPU threads; 0 chooses by the size of the model", least=0)
+    log_every: int = choice(50, "updates between two step lines in metrics.jsonl", least=1)
+    save_seconds: float = choice(30.0, "between two checkpoints", least=0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All choices of a run."""
+
+    data: DataChoices = field(default_factory=DataChoices)
+    model: ModelChoices = field(default_factory=ModelChoices)
+    objective: ObjectiveChoices = field(default_factory=ObjectiveChoices)
+    optimizer: OptimizerChoices = field(default_factory=OptimizerChoices)
+    schedule: ScheduleChoices = field(default_factory=ScheduleChoices)
+    train: TrainChoices = field(default_factory=TrainChoices)
+    run: RunChoices = field(default_factory=RunChoices)
+
+    def changed(self, choices: Mapping[str, Any], where: str = "") -> Recipe:
+        """Return a recipe with other choices, by short name (`epochs`) or full name (`train.epochs`).
+
+        Raises:
+            InputError: no such choice, or a value that does not fit; it names the nearest one.
+        """
+        recipe = self
+        for given, value in choices.items():
+            name = given.replace("-", "_")
+            section, _, rest = short_names().get(name, name).partition(".")
+            if not rest:
+                known = [
+                    *short_names(),
+                    *(f"{s.name}.{f.name}" for s in fields(Recipe) for f in section_fields(s.name)),
+                ]
+                raise InputError(f"{where}{given}: no such choice.{did_you_mean(name, known)}")
+            recipe = recipe._with(section, {rest: value}, where)
+        return recipe
+
+    def _with(self, section: str, values: Mapping[str, Any], where: str) -> Recipe:
+        if section not in (known := [f.name for f in fields(Recipe)]):
+            hint = did_you_mean(section, known) or f" Known: {', '.join(known)}."
+            raise InputError(f"{where}[{section}]: no such section.{hint}")
+        kinds = {f.name: f for f in section_fields(section)}
+        checked: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in kinds:
+                hint = did_you_mean(name, kinds) or f" Known: {', '.join(kinds)}."
+                raise InputError(f"{where}{section}.{name}: no such choice.{hint}")
+            checked[name] = _fit(value, type_of(section, name), kinds[name].metadata, f"{where}{section}.{name}")
+        return replace(self, **{section: replace(getattr(self, section), **checked)})
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML; a choice that is None is left out."""
+        import tomli_w
+
+        sections = {
+            name: {key: value for key, value in values.items() if value is not None}
+            for name, values in asdict(self).items()
+        }
+        return tomli_w.dumps(sections)
+
+    @classmethod
+    def from_toml(cls, path: Path | str) -> Recipe:
+        """Read a recipe; what it leaves out has its default.
+
+        Raises:
+            InputError: the file is missing or no TOML, or holds a choice or value that is unknown; it names the line.
+        """
+        path = Path(path)
+        try:
+            if path.stat().st_size > LARGEST_FILE:
+                raise InputError(
+                    f"{path}: expected a recipe of at most {LARGEST_FILE // 1024} kB, found a larger file."
+                )
+            text = path.read_text(encoding="utf-8") if path.is_file() else None
+        except OSError as error:
+            raise InputError(f"{path}: can't read the recipe ({error.strerror}).") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{path}: expected TOML in UTF-8, found other bytes.") from None
+        if text is None:
+            raise InputError(f"{path}: expected a recipe file, found a folder. Did you mean {path / 'recipe.toml'}?")
+        try:
+            content = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise InputError(f"{path}: not valid TOML: {error}.") from None
+        recipe = cls()
+        for section, values in content.items():
+            if not isinstance(values, dict):
+                raise InputError(f"{path}{_line(text, '', section)}, {section}: expected a [section], found a value.")
+            if not values:
+                recipe = recipe._with(section, {}, f"{path}, ")
+            for name, value in cast("dict[str, Any]", values).items():
+                recipe = recipe._with(section, {name: value}, f"{path}{_line(text, section, name)}, ")
+        return recipe
+
+
+def section_fields(section: str) -> tuple[Any, ...]:
+    """Return the dataclass fields of a section."""
+    return fields(_sections()[section])
+
+
+def type_of(section: str, name: str) -> Any:
+    return get_type_hints(_sections()[section])[name]
+
+
+@cache
+def _sections() -> dict[str, Any]:
+    return get_type_hints(Recipe)
+
+
+@cache
+def short_names() -> dict[str, str]:
+    """Return the full name of each choice that has a short one: {"epochs": "train.epochs", ...}."""
+    return {
+        option.metadata["short"].replace("-", "_"): f"{section}.{option.name}"
+        for section in _sections()
+        for option in section_fields(section)
+        if option.metadata["short"]
+    }
+
+
+def _fit(value: Any, kind: Any, bounds: Mapping[str, Any], where: str) -> Any:
+    """Return the value as `kind`, or raise InputError saying what was expected."""
+    if isinstance(kind, UnionType):
+        if value is None:
+            return None
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            hint = did_you_mean(str(value), get_args(kind))
+            raise InputError(f"{where}: expected one of {', '.join(get_args(kind))}, found {value!r}.{hint}")
+        return value
+    if kind in (int, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or (kind is int and value != int(value if math.isfinite(value) else 0)):
+            raise InputError(f"{where}: expected a {'whole ' if kind is int else ''}number, found {value!r}.")
+        if not bounds["least"] <= value <= bounds["below"] or value == bounds["below"] < math.inf:
+            raise InputError(f"{where}: expected {_range(bounds['least'], bounds['below'])}, found {value}.")
+        return kind(value)
+    if kind is bool or kind is str:
+        if not isinstance(value, kind):
+            raise InputError(f"{where}: expected {'true or false' if kind is bool else 'text'}, found {value!r}.")
+        return value
+    if get_origin(kind) is dict:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where}: expected NAME = VALUE pairs, found {value!r}.")
+        return dict(cast("Mapping[str, Any]", value))
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in cast("list[Any]", items)):
+        raise InputError(f"{where}: expected a list of texts, found {value!r}.")
+    return tuple(cast("list[str]", items))
+
+
+def _range(least: float, below: float) -> str:
+    low = "a number above 0" if least == TINY else f"a number of at least {least:g}"
+    return low if below == math.inf else f"{low} and below {below:g}"
+
+
+def _line(text: str, section: str, name: str) -> str:
+    """Return `, line 7` for where a key stands, or nothing when it is written in another way."""
+    inside = section == ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.strip()
+        if words.startswith("["):
+            inside = words.strip("[] \t").split("#")[0].strip("] ") == section
+        if words.split("=")[0].strip() in ({name, f'"{name}"'} if inside else {f"{section}.{name}"}):
+            return f", line {number}"
+    return ""

@@ -1,0 +1,365 @@
+"""A whole run: from a recipe to a trained, evaluated, saved model. What `truestep train` does."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+import signal
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from truestep import distributed, folder, models
+from truestep.batches import EVALUATION_BATCH_SIZE, Batches
+from truestep.data import Data, Split, load
+from truestep.device import Precision, choose, choose_threads, reproducible
+from truestep.errors import InputError, Interrupted, RefusedError
+from truestep.evaluation import measure
+from truestep.loop import Fitted, fit
+from truestep.metrics import higher_is_better
+from truestep.nest import tensors_of
+from truestep.objectives import Binary, Multiclass, Multilabel, Objective, Regression
+from truestep.optimizers import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, build_optimizer, build_schedule
+from truestep.prediction import Predictor
+from truestep.recipe import Recipe
+from truestep.report import write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import polars as pl
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+
+@dataclass
+class Run:
+    """A finished run."""
+
+    folder: Path
+    recipe: Recipe  # resolved: no "auto" left in it
+    predictor: Predictor
+    results: dict[str, Any]  # what results.json holds
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the test split, or without one those of the validation split."""
+        metrics = self.results["metrics"]
+        return metrics.get("test") or metrics.get("valid") or {}
+
+    @property
+    def model(self) -> nn.Module:
+        return self.predictor.model
+
+    def predict(self, source: Any) -> pl.DataFrame:
+        """Return one row for each of the source's: its id if it has one, the prediction, and the probabilities."""
+        return self.predictor.predict(source)
+
+
+def train(
+    source: Any = None,
+    target: str | None = None,
+    *,
+    recipe: Recipe | Path | str | None = None,
+    out: Path | str | None = None,
+    resume: Path | str | None = None,
+    show: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+    **choices: Any,
+) -> Run:
+    """Train a model on data, and leave everything about it in a folder.
+
+    Args:
+        source: a bundled data set, a CSV or Parquet file, a table, a tuple (inputs, targets) of arrays, or a PyTorch
+            dataset. None takes the recipe's.
+        target: the column to predict.
+        recipe: where all choices begin: a `Recipe` or its file. None takes the defaults.
+        out: the folder, new or empty. None makes one under `runs/`.
+        resume: the folder of a run that was stopped; its recipe and data are taken, and `choices` may prolong it.
+        show: progress on stderr.
+        say: called with a sentence for each thing that was decided or noticed.
+        choices: by short name (`epochs=20`) or in full (`**{"train.epochs": 20}`).
+
+    Raises:
+        InputError: the data or the choices can't be used.
+        NonFiniteError: the numbers went NaN or infinite.
+        Interrupted: asked to stop by a signal; `resume` goes on from there.
+    """
+    if resume is not None:
+        recipe, out = Path(resume) / "recipe.toml", Path(resume)
+    made = recipe if isinstance(recipe, Recipe) else Recipe.from_toml(recipe) if recipe else Recipe()
+    made = made.changed(choices | ({"target": target} if target else {}))
+    if isinstance(source, str | Path):
+        made = made.changed({"data.source": _absolute(str(source))})
+    elif source is not None:
+        made = made.changed({"data.source": ""})
+    if source is None and not made.data.source:
+        raise InputError("source: expected data to train on, found none. Try: truestep train digits")
+    path = Path(out) if out is not None else None
+    if path and resume is None:
+        folder.check_free(path)
+    device = choose(made.run.device)
+    with distributed.processes(device):
+        return _run(made, made.data.source or source, device, path, resume=resume is not None, show=show, say=say)
+
+
+def _run(
+    recipe: Recipe,
+    source: Any,
+    device: torch.device,
+    path: Path | None,
+    *,
+    resume: bool,
+    show: bool,
+    say: Callable[[str], None],
+) -> Run:
+    choices = recipe.data
+    data = load(
+        source,
+        target=choices.target,
+        task=recipe.objective.name,
+        valid=choices.valid,
+        test=choices.test,
+        seed=recipe.run.seed,
+        drop=choices.drop,
+        kinds=choices.kinds,
+    )
+    objective = choose_objective(recipe, data)
+    recipe = resolve(recipe, data, device)
+    with torch.device("meta"):  # counts the weights without making them
+        size = sum(p.numel() for p in models.build(recipe.model.name, recipe.model.args).parameters())
+    threads, reason = choose_threads(size, recipe.run.threads)
+    recipe = recipe.changed({"run.threads": threads})
+    for sentence in data.facts.notes:
+        say(sentence)
+    say(f"objective {objective.name}: {data.target.reason}")
+    say(f"model {recipe.model.name}: {size:,} parameters on {device}, CPU threads: {threads} ({reason})")
+
+    with reproducible(recipe.run.seed, threads), stop_on_signals() as stop:
+        model = models.build(recipe.model.name, recipe.model.args).to(device)
+        batches = {name: _batches(name, split, recipe, device) for name, split in data.splits.items() if len(split)}
+        optimizer, scheduler = _optimizer(recipe, model, len(batches["train"]))
+        precision = Precision.of(recipe.train.precision, device)
+        with _opened(path, recipe, data, resume=resume) as opened:
+            fitted = fit(
+                distributed.wrap(model), batches["train"], batches.get("valid"), objective, optimizer,
+                epochs=recipe.train.epochs, max_steps=recipe.train.max_steps or math.inf,
+                max_minutes=recipe.train.max_minutes, scheduler=scheduler, accumulate=recipe.train.accumulate,
+                max_grad_norm=recipe.train.max_grad_norm, max_grad_value=recipe.train.max_grad_value,
+                precision=precision, ema_decay=recipe.train.ema_decay, monitor=recipe.train.monitor,
+                patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite, folder=opened, resume=resume,
+                save_seconds=recipe.run.save_seconds, log_every=recipe.run.log_every, show=show, stop=stop,
+            )  # fmt: skip
+        predictor = Predictor(
+            model,
+            {"name": recipe.model.name, "args": recipe.model.args},
+            objective,
+            data.encoder,
+            data.target,
+            recipe.train.precision,
+            threads,
+        )
+        figures = {
+            name: _figures(model, batches[name], objective, precision) for name in ("valid", "test") if name in batches
+        }
+    results = _results(recipe, data, fitted, figures, size)
+    if distributed.is_main():
+        predictor.save(opened / "model")
+        folder.write(opened / "results.json", folder.to_json(results, indent=2) + "\n")
+        final = {
+            f"{split}_{name}": value for split, metrics in results["metrics"].items() for name, value in metrics.items()
+        }
+        with folder.MetricsLog(opened) as log:
+            log.write({"kind": "final", "epoch": fitted.progress.epoch, "step": fitted.progress.step, **final})
+        write_report(opened)
+    return Run(opened, recipe, predictor, results)
+
+
+def choose_objective(recipe: Recipe, data: Data) -> Objective:
+    """Return the objective that the data's target asks for, with the recipe's details."""
+    targets, choices = data.train.targets, recipe.objective
+    match data.target.task:
+        case "multiclass":
+            weights = None
+            if choices.class_weights == "balanced":  # as scikit-learn: N / (C * count)
+                counts = targets.bincount(minlength=data.target.num_outputs).double()
+                weights = tuple((len(targets) / (len(counts) * counts)).tolist())
+            return Multiclass(data.target.num_outputs, weights, choices.label_smoothing)
+        case "binary":
+            positives = int(targets.sum())
+            balanced = choices.class_weights == "balanced"
+            return Binary(positive_weight=(len(targets) - positives) / positives if balanced else 1.0)
+        case "multilabel":
+            return Multilabel(data.target.num_outputs)
+        case _:
+            return Regression.of(targets, choices.loss)
+
+
+def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
+    """Return the recipe with what was chosen in place of every "auto" and every value left out."""
+    name = models.choose(data.encoder.spec) if recipe.model.name == "auto" else recipe.model.name
+    optimizer = recipe.optimizer.name
+    known = {
+        "optimizer.lr": recipe.optimizer.lr or DEFAULT_LR.get(optimizer),
+        "optimizer.weight_decay": DEFAULT_WEIGHT_DECAY.get(optimizer, 0.0)
+        if recipe.optimizer.weight_decay is None and optimizer in DEFAULT_LR
+        else recipe.optimizer.weight_decay,
+    }
+    return recipe.changed(
+        {
+            "data.target": data.target.name,
+            "objective.name": data.target.task,
+            "model.name": name,
+            "model.args": models.arguments_for(name, data.encoder.spec, data.target.num_outputs, recipe.model.args),
+            "run.device": str(device),
+            **known,
+        }
+    )
+
+
+def _batches(name: str, split: Split, recipe: Recipe, device: torch.device) -> Batches:
+    return Batches(
+        split.examples,
+        recipe.train.batch_size if name == "train" else EVALUATION_BATCH_SIZE,
+        shuffle=name == "train",
+        seed=recipe.run.seed,
+        device=device,
+        rows=split.rows,
+    )
+
+
+def _optimizer(recipe: Recipe, model: nn.Module, batches: int) -> tuple[Optimizer, LRScheduler]:
+    choices, schedule = recipe.optimizer, recipe.schedule
+    optimizer = build_optimizer(
+        choices.name,
+        model,
+        lr=choices.lr,
+        weight_decay=choices.weight_decay,
+        momentum=choices.momentum,
+        nesterov=choices.nesterov,
+        args=choices.args,
+    )
+    total = -(-batches // recipe.train.accumulate) * recipe.train.epochs
+    total = min(total, recipe.train.max_steps or total)
+    scheduler = build_schedule(
+        schedule.name,
+        optimizer,
+        total_steps=total,
+        warmup_steps=0 if schedule.name == "plateau" else int(schedule.warmup * total),
+        args=schedule.args,
+        mode="max" if higher_is_better(recipe.train.monitor) else "min",
+    )
+    return optimizer, scheduler
+
+
+@contextmanager
+def _opened(path: Path | None, recipe: Recipe, data: Data, *, resume: bool) -> Iterator[Path]:
+    """Make the folder of the run, and take it away again if the run is refused before its first step."""
+    fingerprint = _fingerprint(data)
+    if resume:
+        assert path
+        if folder.read_json(path / "environment.json").get("data_sha256") != fingerprint:
+            raise RefusedError(f"{path}: the data is not what this run began with; start a new run.")
+        yield path
+        return
+    path = path or folder.fresh_name(data.name)
+    if not distributed.is_main():
+        yield path
+        return
+    folder.create(path)
+    folder.write(path / "recipe.toml", recipe.to_toml())
+    folder.write(
+        path / "environment.json", folder.to_json(folder.environment() | {"data_sha256": fingerprint}, indent=2)
+    )
+    try:
+        yield path
+    except InputError:
+        log = path / "metrics.jsonl"
+        if not log.exists() or log.stat().st_size == 0:
+            shutil.rmtree(path)
+        raise
+
+
+def _fingerprint(data: Data) -> str:
+    """Return the SHA-256 of all examples as the model sees them."""
+    digest = hashlib.sha256()
+    for split in data.splits.values():
+        for tensor in (split.rows, split.targets, *tensors_of(split.inputs)):
+            digest.update(tensor.contiguous().view(torch.uint8).numpy() if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], Interrupted | None]]:
+    """Yield a function that says whether Ctrl-C or SIGTERM has come; a second one stops at once."""
+    received: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    def stop() -> Interrupted | None:
+        if not distributed.any_rank(bool(received)):
+            return None
+        number = received[0] if received else signal.SIGTERM
+        return Interrupted(f"stopped by {signal.Signals(number).name}; a checkpoint was saved", 128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield lambda: None
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _figures(model: nn.Module, batches: Batches, objective: Objective, precision: Precision) -> dict[str, Any]:
+    loss, metrics = measure(model, batches, objective, precision=precision)
+    if metrics is None:
+        return {"metrics": {"loss": loss}, "intervals": {}, "details": {}}
+    return {
+        "metrics": {"loss": loss, **metrics.compute()},
+        "intervals": {name: list(interval) for name, interval in metrics.intervals().items()},
+        "details": metrics.details(),
+    }
+
+
+def _results(
+    recipe: Recipe, data: Data, fitted: Fitted, figures: dict[str, dict[str, Any]], size: int
+) -> dict[str, Any]:
+    progress = fitted.progress
+    epochs = progress.epoch + (progress.batch > 0)
+    return {
+        "objective": data.target.task,
+        "model": recipe.model.name,
+        "parameters": size,
+        "metrics": {name: found["metrics"] for name, found in figures.items()},
+        "intervals_95": {"test": figures["test"]["intervals"]} if "test" in figures else {},
+        "details": {name: found["details"] for name, found in figures.items()},
+        "classes": data.target.class_names,
+        "examples": {name: len(split) for name, split in data.splits.items()},
+        "monitor": recipe.train.monitor,
+        "best_epoch": fitted.best.epoch or epochs,
+        "epochs": epochs,
+        "steps": progress.step,
+        "skipped": progress.skipped,
+        "stopped": progress.stopped,
+        "seconds": progress.seconds,
+        "examples_per_second": len(data.train) * epochs / max(progress.seconds, 1e-9),
+        "seed": recipe.run.seed,
+        "versions": folder.environment()["versions"],
+    }
+
+
+def _absolute(source: str) -> str:
+    """Return a path that still leads to the file from elsewhere; a bundled name as it is."""
+    return str(Path(source).absolute()) if Path(source).exists() else source
