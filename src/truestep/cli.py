@@ -9,7 +9,7 @@ import inspect
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
@@ -22,6 +22,7 @@ from truestep.errors import InputError, TruestepError
 from truestep.recipe import Recipe, section_fields, type_of
 
 if TYPE_CHECKING:
+    from truestep.data import Data
     from truestep.run import Run
 
 app = App(
@@ -176,14 +177,14 @@ def evaluate(
         split: train, valid or test, of the run's own data.
         json: print one JSON object.
     """
-    from truestep import folder as folders
+    from truestep.folder import to_json
     from truestep.run import evaluate_folder
 
-    name, metrics, intervals, details = evaluate_folder(folder, source, split)
+    found = evaluate_folder(folder, source, split)
     if json:
-        print(folders.to_json({"split": name, "metrics": metrics, "intervals_95": intervals, "details": details}))
+        print(to_json(found))
     else:
-        _print_figures(metrics, intervals, name)
+        _print_figures(found["metrics"], found["intervals_95"], found["split"])
 
 
 @app.command
@@ -195,10 +196,10 @@ def predict(folder: Path, source: str, /, *, out: Path | None = None) -> None:
         source: a .csv, .tsv or .parquet file with the columns of the training data; the target is not needed.
         out: a .csv, .jsonl or .parquet file to write; left out, CSV goes to stdout.
     """
-    from truestep.prediction import Predictor, write_table
+    from truestep.prediction import Predictor, check_table_path, write_table
 
     if out is not None:
-        write_table.check(out)
+        check_table_path(out)
     table = Predictor.load(folder).predict(source)
     if out is None:
         print(table.write_csv(), end="")
@@ -222,3 +223,33 @@ def data(
         target: column to predict.
         json: print one JSON object.
     """
+    from truestep.data import bundled, load
+    from truestep.folder import to_json
+
+    if source is None:
+        for name, rows, task, about, available in bundled.names():
+            print(f"{name:<14} {rows:>6,} rows  {task:<11} {about}{'' if available else '  (needs truestep[sklearn])'}")
+        return
+    found = load(source, target=target)
+    if json:
+        print(to_json({"target": asdict(found.target), **found.facts.to_dict()}))
+    else:
+        _print_facts(found)
+    if found.facts.problems:
+        raise InputError(f"{source}: {' '.join(found.facts.problems)}")
+
+
+def _print_facts(data: Data) -> None:
+    facts = data.facts
+    splits = ", ".join(f"{name} {size:,}" for name, size in facts.splits.items())
+    print(f"{data.name}: {facts.rows:,} rows ({splits})")
+    print(f"target: {data.target.name}, {data.target.task}: {data.target.reason}\n")
+    width = max(len(column.name) for column in facts.columns)
+    print(f"{'column':<{width}}  {'kind':<12} {'missing':>7} {'distinct':>8}  values")
+    for column in facts.columns:
+        values = ", ".join(column.examples) if column.range is None else "{:g} to {:g}".format(*column.range)
+        print(f"{column.name:<{width}}  {column.kind:<12} {column.missing:>7,} {column.distinct:>8,}  {values}")
+    if facts.classes:
+        print("\nclasses: " + ", ".join(f"{name} {count:,}" for name, count in facts.classes.items()))
+    for note in facts.notes:
+        print(f"note: {note}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ class Precision:
         self.scaler = GradScaler(self.device, enabled=self.dtype is torch.float16)
 
     def autocast(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.device, self.dtype, enabled=self.dtype is not torch.float32)
+        return nullcontext() if self.dtype is torch.float32 else torch.autocast(self.device, self.dtype)
 
     @classmethod
     def of(cls, precision: str | Precision, device: torch.device | str = "cpu") -> Precision:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from truestep import distributed
 from truestep.errors import InputError, RefusedError
@@ -128,7 +128,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class MetricsLog:
-    """metrics.jsonl: one JSON object a line, in the order things happened.
+    """metrics.jsonl: one JSON object a line, in the order things happened. The file is made with its first line.
 
     Args:
         folder: of the run; None writes nothing, like every process but the first.
@@ -137,21 +137,21 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path | str | None, size: int | None = None) -> None:
-        self.file = None
-        if folder is not None and distributed.is_main():
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            self.file = (Path(folder) / "metrics.jsonl").open("ab")
-            if size is not None:
-                self.file.truncate(size)
+        self.path = None if folder is None or not distributed.is_main() else Path(folder) / "metrics.jsonl"
+        self.file: BinaryIO | None = None
+        self.size = size  # bytes of the log so far
 
     def write(self, row: Mapping[str, Any]) -> None:
-        if self.file:
-            self.file.write((to_json(row) + "\n").encode())
-            self.file.flush()
-
-    @property
-    def size(self) -> int:
-        return self.file.seek(0, os.SEEK_END) if self.file else 0
+        if self.path is None:
+            return
+        if self.file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.path.open("ab")
+            if self.size is not None:
+                self.file.truncate(self.size)
+        self.file.write((to_json(row) + "\n").encode())
+        self.file.flush()
+        self.size = self.file.tell()
 
     def __enter__(self) -> Self:
         return self

@@ -118,8 +118,9 @@ class Multiclass(Objective):
     def loss_sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if outputs.ndim < 2 or outputs.shape[1] != self.num_classes:
             raise InputError(f"outputs: expected (N, {self.num_classes}) logits, found shape {tuple(outputs.shape)}.")
-        weights = None if self.class_weights is None else _constant(self.class_weights, outputs.dtype, outputs.device)
-        return F.cross_entropy(outputs, targets, weight=weights, label_smoothing=self.label_smoothing, reduction="sum")
+        logits = _full(outputs)
+        weights = None if self.class_weights is None else _constant(self.class_weights, logits.dtype, logits.device)
+        return F.cross_entropy(logits, targets, weight=weights, label_smoothing=self.label_smoothing, reduction="sum")
 
     def count(self, targets: Tensor) -> int | Tensor:
         if self.class_weights is None:
@@ -154,7 +155,7 @@ class Binary(Objective):
     name: ClassVar[str] = "binary"
 
     def loss_sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        logits = _like(outputs, targets)
+        logits = _like(_full(outputs), targets)
         weight = _constant((self.positive_weight,), logits.dtype, logits.device) if self.positive_weight != 1 else None
         return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="sum", pos_weight=weight)
 
@@ -185,7 +186,7 @@ class Multilabel(Objective):
     name: ClassVar[str] = "multilabel"
 
     def loss_sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        logits = _like(outputs, targets)
+        logits = _like(_full(outputs), targets)
         return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="sum")
 
     def count(self, targets: Tensor) -> int:
@@ -242,8 +243,8 @@ class Regression(Objective):
 
     def loss_sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         mean, std = self._scale(targets)
-        outputs = _like(outputs, targets)
-        return REGRESSION_LOSSES[self.loss](outputs, ((targets - mean) / std).to(outputs.dtype), reduction="sum")
+        values = _like(_full(outputs), targets)
+        return REGRESSION_LOSSES[self.loss](values, ((targets - mean) / std).to(values.dtype), reduction="sum")
 
     def count(self, targets: Tensor) -> int:
         return targets.numel()
@@ -287,7 +288,7 @@ class NextToken(Objective):
         return super().unpack(batch)
 
     def loss_sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+        return F.cross_entropy(_full(outputs).flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
     def count(self, targets: Tensor) -> Tensor:
         return (targets != IGNORED).sum()
@@ -365,6 +366,11 @@ def objective_from_json(content: Mapping[str, Any]) -> Objective:
 def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return `values` as a tensor, made once for each device: making one in every step would wait for the device."""
     return torch.tensor(values, dtype=dtype, device=device)
+
+
+def _full(outputs: Tensor) -> Tensor:
+    """Return 16-bit outputs in float32: a sum of losses in bfloat16 would have three digits."""
+    return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
 
 def _like(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -6,11 +6,13 @@ last bits depend, are fixed and travel with the model.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ from truestep import folder, models
 from truestep.batches import Batches, as_batches
 from truestep.data import Encoder, Target, encoder_from_json, target_from_json
 from truestep.device import FLOAT32, Precision, choose, reproducible
-from truestep.errors import RefusedError
+from truestep.errors import InputError, RefusedError
 from truestep.evaluation import evaluation_mode, measure
 from truestep.objectives import Objective, as_objective, objective_from_json
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from truestep.objectives import Metrics
+
+
+WRITERS = {".csv": "write_csv", ".jsonl": "write_ndjson", ".parquet": "write_parquet"}
 
 
 @dataclass(frozen=True)
@@ -132,15 +137,11 @@ class Predictor:
 
         raw = self.encoder.read(source)
         found = self._run(lambda: predict(self.model, self.encoder.encode(raw), self.objective, precision=self._format))
-        columns: dict[str, Any] = {}
-        if (identity := self.encoder.id_column) and isinstance(raw, pl.DataFrame) and identity in raw.columns:
-            columns[identity] = raw[identity]
-        return pl.DataFrame(columns | self._answers(found))
+        ids = self.encoder.ids(raw)
+        return pl.DataFrame(({} if ids is None else {ids.name: ids}) | self._answers(found))
 
-    def evaluate(self, source: Any) -> tuple[float, Metrics | None]:
-        """Return the mean loss and the tally over labelled rows."""
-        inputs, targets = self.encoder.encode_labelled(source, self.target)
-        self.objective.check(targets)
+    def measure(self, inputs: Any, targets: Tensor) -> tuple[float, Metrics | None]:
+        """Return the mean loss and the tally over encoded rows."""
         return self._run(lambda: measure(self.model, (inputs, targets), self.objective, precision=self._format))
 
     @property
@@ -152,14 +153,31 @@ class Predictor:
             return function()
 
     def _answers(self, found: Predictions) -> dict[str, Any]:
-        name, classes = "prediction", self.target.class_names
-        scores = found.scores.double()
+        """Return the columns of the output table."""
+        classes, scores = self.target.class_names, found.scores.numpy()
         if classes is None:
-            values = scores.reshape(len(scores), -1)
-            if values.shape[1] == 1:
-                return {name: values[:, 0].tolist()}
-            return {f"{name}_{index}": column.tolist() for index, column in enumerate(values.T)}
-        if scores.ndim == 1:  # binary: the probability of the second class
-            scores = torch.stack([1 - scores, scores], 1)
-        probabilities = {f"probability_{label}": scores[:, index].tolist() for index, label in enumerate(classes)}
-        return {name: [classes[index] for index in found.predictions.tolist()], **probabilities}
+            values = scores.reshape(len(scores), -1).T
+            names = ["prediction"] if len(values) == 1 else [f"prediction_{index}" for index in range(len(values))]
+            return dict(zip(names, values, strict=True))
+        if scores.ndim == 1:  # binary: of the second class
+            scores = np.stack([1 - scores, scores], axis=1)
+        answers = [classes[index] for index in found.predictions.tolist()]
+        return {"prediction": answers} | {f"probability_{name}": scores[:, i] for i, name in enumerate(classes)}
+
+
+def check_table_path(path: Path) -> None:
+    """Raise InputError unless predictions can be written to this file."""
+    if path.suffix not in WRITERS:
+        raise InputError(f"{path}: expected a name ending in {', '.join(WRITERS)}, found '{path.suffix}'.")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: expected a file in a folder that exists.")
+
+
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write a whole table or nothing, in the format that its name asks for."""
+    content = io.BytesIO()
+    getattr(table, WRITERS[path.suffix])(content)
+    try:
+        folder.write(path, content.getvalue())
+    except OSError as error:
+        raise InputError(f"{path}: can't write here ({error.strerror}).") from None

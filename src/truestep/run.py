@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+    from truestep.objectives import Metrics
+
 
 @dataclass
 class Run:
@@ -119,17 +121,7 @@ def _run(
     show: bool,
     say: Callable[[str], None],
 ) -> Run:
-    choices = recipe.data
-    data = load(
-        source,
-        target=choices.target,
-        task=recipe.objective.name,
-        valid=choices.valid,
-        test=choices.test,
-        seed=recipe.run.seed,
-        drop=choices.drop,
-        kinds=choices.kinds,
-    )
+    data = load_data(recipe, source)
     objective = choose_objective(recipe, data)
     recipe = resolve(recipe, data, device)
     with torch.device("meta"):  # counts the weights without making them
@@ -166,7 +158,9 @@ def _run(
             threads,
         )
         figures = {
-            name: _figures(model, batches[name], objective, precision) for name in ("valid", "test") if name in batches
+            name: _figures(*measure(model, batches[name], objective, precision=precision))
+            for name in ("valid", "test")
+            if name in batches
         }
     results = _results(recipe, data, fitted, figures, size)
     if distributed.is_main():
@@ -223,9 +217,49 @@ def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
     )
 
 
+def evaluate_folder(path: Path | str, source: str | None = None, split: str = "test") -> dict[str, Any]:
+    """Return the figures of a finished run on labelled data, or again on a split of the data that it came from.
+
+    Raises:
+        InputError: there is no such folder, file or split.
+        RefusedError: the folder is damaged, or its data is no longer what it was.
+    """
+    path = Path(path)
+    predictor = Predictor.load(path)
+    if source is None:
+        if split not in ("train", "valid", "test"):
+            raise InputError(f"split: expected train, valid or test, found '{split}'.")
+        recipe = Recipe.from_toml(path / "recipe.toml")
+        if not recipe.data.source:
+            raise InputError(f"{path}: this run's data came from Python. Give a labelled file to evaluate on.")
+        data = load_data(recipe, recipe.data.source)
+        if folder.read_json(path / "environment.json").get("data_sha256") != _fingerprint(data):
+            raise RefusedError(f"{recipe.data.source}: no longer the data that {path} was trained on.")
+        if not len(part := data.splits[split]):
+            raise InputError(f"split: this run has no {split} rows.")
+        return {"split": split} | _figures(*predictor.measure(part.inputs, part.targets))
+    inputs, targets = predictor.encoder.encode_labelled(source, predictor.target)
+    return {"split": Path(source).name} | _figures(*predictor.measure(inputs, targets))
+
+
+def load_data(recipe: Recipe, source: Any) -> Data:
+    """Read and split the data as the recipe says."""
+    choices = recipe.data
+    return load(
+        source,
+        target=choices.target,
+        task=recipe.objective.name,
+        valid=choices.valid,
+        test=choices.test,
+        seed=recipe.run.seed,
+        drop=choices.drop,
+        kinds=choices.kinds,
+    )
+
+
 def _batches(name: str, split: Split, recipe: Recipe, device: torch.device) -> Batches:
     return Batches(
-        split.examples,
+        (split.inputs, split.targets) if split.dataset is None else split.dataset,
         recipe.train.batch_size if name == "train" else EVALUATION_BATCH_SIZE,
         shuffle=name == "train",
         seed=recipe.run.seed,
@@ -322,13 +356,13 @@ def stop_on_signals() -> Iterator[Callable[[], Interrupted | None]]:
             signal.signal(number, handler)
 
 
-def _figures(model: nn.Module, batches: Batches, objective: Objective, precision: Precision) -> dict[str, Any]:
-    loss, metrics = measure(model, batches, objective, precision=precision)
+def _figures(loss: float, metrics: Metrics | None) -> dict[str, Any]:
+    """Return the metrics of a split, their intervals, and what else there is to show."""
     if metrics is None:
-        return {"metrics": {"loss": loss}, "intervals": {}, "details": {}}
+        return {"metrics": {"loss": loss}, "intervals_95": {}, "details": {}}
     return {
         "metrics": {"loss": loss, **metrics.compute()},
-        "intervals": {name: list(interval) for name, interval in metrics.intervals().items()},
+        "intervals_95": {name: list(interval) for name, interval in metrics.intervals().items()},
         "details": metrics.details(),
     }
 
@@ -342,9 +376,7 @@ def _results(
         "objective": data.target.task,
         "model": recipe.model.name,
         "parameters": size,
-        "metrics": {name: found["metrics"] for name, found in figures.items()},
-        "intervals_95": {"test": figures["test"]["intervals"]} if "test" in figures else {},
-        "details": {name: found["details"] for name, found in figures.items()},
+        **{kind: {name: found[kind] for name, found in figures.items()} for kind in ("metrics", "intervals_95", "details")},
         "classes": data.target.class_names,
         "examples": {name: len(split) for name, split in data.splits.items()},
         "monitor": recipe.train.monitor,

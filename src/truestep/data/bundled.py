@@ -1,0 +1,80 @@
+"""Data sets that need no download: digits comes with truestep, the others with scikit-learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib import resources
+from importlib.util import find_spec
+from typing import Any
+
+import polars as pl
+
+from truestep.data.table import Table, table_of_file, table_of_frame
+from truestep.errors import InputError
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """What is known about a data set before it is read."""
+
+    name: str
+    rows: int
+    task: str
+    about: str
+    target: str
+    sklearn: str | None = None  # the function of scikit-learn that has it
+
+    @property
+    def available(self) -> bool:
+        return self.sklearn is None or find_spec("sklearn") is not None
+
+
+BUNDLED = {
+    data.name: data
+    for data in (
+        Bundled("digits", 1797, "multiclass", "handwritten digits, 8 x 8 pixels", "digit"),
+        Bundled(
+            "iris", 150, "multiclass", "three species of iris by the size of their flowers", "species", "load_iris"
+        ),
+        Bundled("wine", 178, "multiclass", "three cultivars of wine by chemical analysis", "cultivar", "load_wine"),
+        Bundled(
+            "breast-cancer", 569, "binary", "tumours by the shape of their cells", "diagnosis", "load_breast_cancer"
+        ),
+        Bundled("diabetes", 442, "regression", "progress of diabetes after one year", "progression", "load_diabetes"),
+    )
+}
+
+
+def names() -> list[tuple[str, int, str, str, bool]]:
+    """Return (name, rows, task, what it is, whether it can be loaded here) of each."""
+    return [(data.name, data.rows, data.task, data.about, data.available) for data in BUNDLED.values()]
+
+
+def read_bundled(name: str) -> Table:
+    """Return a bundled data set as a table that knows its target.
+
+    Raises:
+        InputError: it comes with scikit-learn, which is not installed.
+    """
+    data = BUNDLED[name]
+    if data.sklearn:
+        return replace(_from_sklearn(data, data.sklearn), target=data.target)
+    with resources.as_file(resources.files("truestep.data") / "files" / f"{name}.csv.gz") as path:
+        return replace(table_of_file(path), name=name, target=data.target)
+
+
+def _from_sklearn(data: Bundled, function: str) -> Table:
+    if not data.available:
+        raise InputError(f"{data.name}: this data set comes with scikit-learn. Run: pip install 'truestep[sklearn]'")
+    from sklearn import datasets  # pyright: ignore[reportMissingTypeStubs, reportMissingImports]
+
+    found: Any = getattr(datasets, function)()  # pyright: ignore[reportUnknownArgumentType]
+    columns = {_plain(str(name)): found.data[:, index] for index, name in enumerate(found.feature_names)}
+    classes = getattr(found, "target_names", None)
+    columns[data.target] = found.target if classes is None else [str(classes[index]) for index in found.target]
+    return table_of_frame(pl.DataFrame(columns), data.name)
+
+
+def _plain(name: str) -> str:
+    """Return 'sepal length (cm)' as 'sepal_length_cm', which a shell takes without quotes."""
+    return "_".join("".join(letter if letter.isalnum() else " " for letter in name).split())

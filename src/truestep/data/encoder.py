@@ -1,0 +1,56 @@
+"""Encoders turn raw rows into the inputs of a model. They are fitted on training rows only and travel with the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from truestep.data.arrays import ArrayEncoder
+from truestep.data.pixels import PixelEncoder
+from truestep.data.tabular import TableEncoder
+from truestep.data.targets import Target
+from truestep.errors import RefusedError, did_you_mean
+
+if TYPE_CHECKING:
+    import polars as pl
+    from torch import Tensor
+
+ENCODERS = {"table": TableEncoder, "pixels": PixelEncoder, "array": ArrayEncoder}
+
+
+class Encoder(Protocol):
+    """What every encoder can do. Its JSON gives back the same encoder, bit for bit."""
+
+    @property
+    def id_column(self) -> str | None: ...
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What the inputs look like, for choosing and building a model."""
+        ...
+
+    def read(self, source: Any) -> Any: ...
+
+    def encode(self, raw: Any) -> Any: ...
+
+    def encode_labelled(self, source: Any, target: Target) -> tuple[Any, Tensor]: ...
+
+    def ids(self, raw: Any) -> pl.Series | None: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def encoder_from_json(content: dict[str, Any]) -> Encoder:
+    """Return the encoder that `to_json` described.
+
+    Raises:
+        RefusedError: the description is damaged, or from a truestep that knows more kinds.
+    """
+    kind = content.get("kind")
+    if kind not in ENCODERS:
+        raise RefusedError(
+            f"encoder: expected one of {', '.join(ENCODERS)}, found '{kind}'.{did_you_mean(str(kind), ENCODERS)}"
+        )
+    try:
+        return ENCODERS[kind].from_json(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RefusedError(f"encoder: the description is damaged ({type(error).__name__}: {error}).") from None

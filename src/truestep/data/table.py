@@ -1,0 +1,118 @@
+"""A table: rows in memory that remember where they came from, so that a message can name file and line."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import polars as pl
+
+from truestep.data.csv_file import read_csv
+from truestep.errors import InputError, did_you_mean
+
+FORMATS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows and columns. From CSV all cells are text, because what a column holds is decided once, in training."""
+
+    frame: pl.DataFrame
+    name: str  # as in messages: the name of the file
+    lines: Sequence[int] | None = None  # of a text file, from 1, for each row
+    rows: Sequence[int] | None = None  # numbers from 0, if these are some rows of a table
+    target: str | None = None  # the column to learn where that is known
+    notes: list[str] = field(default_factory=list[str])
+
+    def place(self, row: int) -> str:
+        """Return where a row is: its line in a text file, else its number from 0."""
+        if self.lines:
+            return f"{self.name}, line {self.lines[row]}"
+        return f"{self.name}, row {self.rows[row] if self.rows else row}"
+
+    def take(self, rows: Sequence[int]) -> Table:
+        """Return some of the rows, which keep the numbers they are known by."""
+        lines = [self.lines[row] for row in rows] if self.lines else None
+        return replace(self, frame=self.frame[rows], lines=lines, rows=rows)
+
+    def column(self, name: str) -> pl.Series:
+        """Return a column.
+
+        Raises:
+            InputError: it is not there.
+        """
+        if name not in self.frame.columns:
+            raise InputError(
+                f"{self.name}: expected a column '{name}', found {listed(self.frame.columns)}."
+                f"{did_you_mean(name, self.frame.columns)}"
+            )
+        return self.frame[name]
+
+
+def table_of_frame(frame: pl.DataFrame, name: str = "table") -> Table:
+    """Return a frame as a table; the types that only save memory become plain text and numbers."""
+    if unfit := [name for name in frame.columns if not name or name != shorten(name, len(name))]:
+        raise InputError(f"{name}: expected names of columns without line breaks or outer spaces, found {unfit[0]!r}.")
+    plain = {pl.Categorical: pl.String, pl.Enum: pl.String, pl.Decimal: pl.Float64}
+    columns = [column.cast(plain[base]) if (base := column.dtype.base_type()) in plain else column for column in frame]
+    return Table(
+        pl.DataFrame([column.fill_nan(None) if column.dtype.is_float() else column for column in columns]), name
+    )
+
+
+def table_of_file(path: Path) -> Table:
+    """Read a CSV, TSV or Parquet file.
+
+    Raises:
+        InputError: not there, not a regular file, of another format, or damaged.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise InputError(f"{path}: expected a file, found none ({error.strerror}).{_near(path)}") from None
+    except ValueError as error:  # a NUL byte in the name
+        raise InputError(f"{str(path)!r}: not the name of a file ({error}).") from None
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path}: expected a file ({', '.join(FORMATS)}), found a folder.")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: expected a regular file, found a pipe or a device; save its content first.")
+    if not path.name.lower().endswith(FORMATS):
+        raise InputError(f"{path}: expected one of {', '.join(FORMATS)}, found '{path.suffix or path.name}'.")
+    if path.suffix.lower() != ".parquet":
+        frame, lines, notes = read_csv(path)
+        return Table(frame, path.name, lines, notes=notes)
+    try:
+        table = table_of_frame(pl.read_parquet(path), path.name)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path.name}: expected a Parquet file, but it can't be read ({reason}).") from None
+    if table.frame.is_empty():
+        raise InputError(f"{path.name}: expected rows, found none.")
+    return table
+
+
+def listed(names: list[str], most: int = 20) -> str:
+    """Return names separated by commas, the first of many."""
+    names = [shorten(name) for name in names]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def shown(value: object) -> str:
+    """Return a value as in a message: words in quotes, short, and on one line."""
+    return repr(shorten(value)) if isinstance(value, str) else shorten(str(value))
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """Return text on one line, and no more of it than a message can bear."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _near(path: Path) -> str:
+    try:
+        return did_you_mean(path.name, [file.name for file in path.parent.iterdir()])
+    except OSError:
+        return ""

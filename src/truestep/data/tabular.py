@@ -1,0 +1,159 @@
+"""Tables of mixed columns as numbers and categories, the way the training rows taught it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from truestep.data.columns import NUMERIC_KINDS, as_text, numbers_of
+from truestep.data.scale import mean_and_std
+from truestep.data.sources import read_table
+from truestep.data.table import Table
+from truestep.data.targets import Target, encode_targets
+from truestep.errors import InputError
+
+
+@dataclass(frozen=True)
+class NumericColumn:
+    name: str
+    kind: str  # numeric, boolean or date
+    mean: float
+    std: float
+    indicator: bool  # whether a second number says that the value is missing
+
+
+@dataclass(frozen=True)
+class CategoricalColumn:
+    name: str
+    categories: tuple[str, ...]  # numbered from 1; 0 is for missing and unseen
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    """Rows of a table to `{"numeric": (N, F) float32, "categories": (N, K) int64}`, without a key for none.
+
+    Numbers are scaled to mean 0 and deviation 1, a missing one is the mean; behind them come the indicators, 1 where a
+    value is missing, of the columns in which training rows had gaps. Columns are found by name, in any order.
+    """
+
+    numeric: tuple[NumericColumn, ...]
+    categorical: tuple[CategoricalColumn, ...]
+    id_column: str | None = None
+
+    @classmethod
+    def fit(cls, table: Table, kinds: Mapping[str, str], id_column: str | None = None) -> TableEncoder:
+        """Learn from training rows.
+
+        Args:
+            table: those rows, and no others.
+            kinds: of the columns to use, in their order.
+            id_column: kept for who reads the predictions.
+        """
+        numeric: list[NumericColumn] = []
+        categorical: list[CategoricalColumn] = []
+        for name, kind in kinds.items():
+            if kind in NUMERIC_KINDS:
+                values = numbers_of(table, name, kind)[:, None]
+                with np.errstate(over="ignore"):
+                    mean, std = mean_and_std(values)
+                if not (np.isfinite(mean[0]) and np.isfinite(std[0])):
+                    raise InputError(f"{table.name}, column '{name}': its numbers are too large to be scaled.")
+                numeric.append(NumericColumn(name, kind, float(mean[0]), float(std[0]), bool(np.isnan(values).any())))
+            else:
+                categories = as_text(table.column(name)).drop_nulls().unique().sort()
+                categorical.append(CategoricalColumn(name, tuple(categories)))
+        return cls(tuple(numeric), tuple(categorical), id_column)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return {
+            "kind": "table",
+            "num_numeric": len(self.numeric) + sum(column.indicator for column in self.numeric),
+            "cardinalities": [len(column.categories) + 1 for column in self.categorical],
+        }
+
+    def read(self, source: Any) -> Table:
+        """Read rows from anything `load` takes as a table."""
+        return read_table(source)
+
+    def encode(self, raw: Table | pl.DataFrame) -> dict[str, Tensor]:
+        """Return the inputs of the model; columns that it doesn't know are passed over.
+
+        Raises:
+            InputError: a column is missing, or a value is not of its kind.
+        """
+        table = read_table(raw)
+        inputs: dict[str, Tensor] = {}
+        if self.numeric:
+            scaled = [self._scaled(table, column) for column in self.numeric]
+            gaps = [np.isnan(values) for values, column in zip(scaled, self.numeric, strict=True) if column.indicator]
+            filled = [np.nan_to_num(values, nan=0.0) for values in scaled]
+            inputs["numeric"] = torch.as_tensor(np.stack(filled + gaps, 1, dtype=np.float32, casting="unsafe"))
+        if self.categorical:
+            numbered = [_numbered(table, column) for column in self.categorical]
+            inputs["categories"] = torch.as_tensor(np.stack(numbered, 1))
+        return inputs
+
+    def _scaled(self, table: Table, column: NumericColumn) -> np.ndarray:
+        values = (numbers_of(table, column.name, column.kind) - column.mean) / column.std
+        too_large = np.abs(values) > np.finfo(np.float32).max
+        if too_large.any():
+            row = int(too_large.argmax())
+            found = table.column(column.name)[row]
+            raise InputError(
+                f"{table.place(row)}, column '{column.name}': expected a number like those in training "
+                f"({column.mean:g} on average), found {found}, which is too large."
+            )
+        return values
+
+    def encode_labelled(self, source: Any, target: Target) -> tuple[dict[str, Tensor], Tensor]:
+        """Return inputs and targets of rows that have the target column."""
+        table = read_table(source)
+        return self.encode(table), encode_targets(table, target)
+
+    def ids(self, raw: Table | pl.DataFrame) -> pl.Series | None:
+        """Return the column that identifies the rows, if there was one in training and is one here."""
+        frame = read_table(raw).frame
+        return frame[self.id_column] if self.id_column in frame.columns else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": "table",
+            "numeric": [asdict(column) for column in self.numeric],
+            "categorical": [{"name": c.name, "categories": list(c.categories)} for c in self.categorical],
+            "id_column": self.id_column,
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> TableEncoder:
+        """Rebuild what `to_json` gave; raises ValueError, TypeError or KeyError if it is damaged."""
+        numeric = tuple(NumericColumn(**column) for column in content["numeric"])
+        categorical = tuple(CategoricalColumn(c["name"], tuple(c["categories"])) for c in content["categorical"])
+        for column in numeric:
+            if column.kind not in NUMERIC_KINDS or not math.isfinite(column.mean) or not 0 < column.std < math.inf:
+                raise ValueError(f"column {column.name!r}")
+        for column in categorical:
+            if len(set(column.categories)) != len(column.categories):
+                raise ValueError(f"column {column.name!r}")
+        if not numeric and not categorical:
+            raise ValueError("no columns")
+        return cls(numeric, categorical, content["id_column"])
+
+
+def _numbered(table: Table, column: CategoricalColumn) -> np.ndarray:
+    words = as_text(table.column(column.name))
+    numbers = pl.DataFrame({"word": column.categories, "number": range(1, len(column.categories) + 1)})
+    return (
+        pl.DataFrame({"word": words})
+        .join(numbers, on="word", how="left", maintain_order="left")["number"]
+        .fill_null(0)
+        .cast(pl.Int64)
+        .to_numpy()
+    )

@@ -1,0 +1,386 @@
+"""The command line as a user meets it: what it prints, what it leaves, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from truestep.cli import main
+from truestep.folder import read_metrics
+from truestep.prediction import Predictor
+
+
+def truestep(*arguments, capsys=None):
+    """Run a command in this process; return (exit code, stdout, stderr)."""
+    try:
+        main([str(argument) for argument in arguments])
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def in_new_process(*arguments, cwd=None, python=()):
+    return subprocess.run(
+        [sys.executable, *python, "-m", "truestep", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+PASSENGERS = """passenger,age,fare,sex,port,survived
+1,22,7.25,male,S,no
+2,38,71.28,female,C,yes
+3,,7.92,female,S,yes
+4,35,53.1,female,S,yes
+5,35,8.05,male,,no
+6,27,8.46,male,Q,no
+7,54,51.86,male,S,no
+8,2,21.07,male,S,no
+9,27,11.13,female,S,yes
+10,14,30.07,female,C,yes
+11,4,16.7,female,S,yes
+12,58,26.55,female,S,yes
+13,20,8.05,male,S,no
+14,39,31.27,male,S,no
+15,14,7.85,female,S,no
+16,55,16,female,S,yes
+17,2,29.12,male,Q,no
+18,31,13,male,S,yes
+19,31,18,female,S,no
+20,32,7.22,female,C,yes
+"""
+
+
+@pytest.fixture(scope="module")
+def passengers(tmp_path_factory):
+    """A finished run on a small table with an id, numbers, categories and gaps."""
+    folder = tmp_path_factory.mktemp("passengers")
+    (folder / "passengers.csv").write_text(PASSENGERS)
+    end = in_new_process(
+        "train", "passengers.csv", "--target", "survived", "--epochs", 6, "--batch-size", 4, "--out", "run", cwd=folder
+    )
+    assert end.returncode == 0, end.stderr
+    return folder, end
+
+
+def test_a_run_leaves_the_folder_it_promises(passengers):
+    folder, end = passengers
+    run = folder / "run"
+    names = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
+    assert [name for name in names if not name.startswith("checkpoints")] == [
+        "environment.json",
+        "metrics.jsonl",
+        "model/model.json",
+        "model/model.safetensors",
+        "recipe.toml",
+        "report.html",
+        "results.json",
+    ]
+    rows = list(read_metrics(run / "metrics.jsonl"))
+    assert [row["kind"] for row in rows] == ["epoch"] * 6 + ["final"]
+    assert {"epoch", "step", "train_loss", "valid_loss", "valid_accuracy", "lr", "seconds"} <= set(rows[0])
+    results = json.loads((run / "results.json").read_text())
+    assert {"objective", "metrics", "best_epoch", "epochs", "steps", "seconds", "examples_per_second", "seed"} <= set(
+        results
+    )
+    assert results["metrics"]["test"]["accuracy"] == rows[-1]["test_accuracy"]
+    assert "test_accuracy" in end.stdout
+    assert "survived" in end.stderr
+    assert "truestep predict run" in end.stderr
+
+
+def test_predictions_are_bitwise_those_in_memory_in_the_order_of_the_rows_with_their_ids(passengers):
+    folder, _ = passengers
+    rows = pl.read_csv(folder / "passengers.csv").drop("survived").reverse()
+    rows = rows.select(rows.columns[::-1])  # columns in any order
+    rows.write_csv(folder / "new.csv")
+
+    end = in_new_process("predict", "run", "new.csv", "--out", "answers.parquet", cwd=folder)
+
+    assert end.returncode == 0, end.stderr
+    answers = pl.read_parquet(folder / "answers.parquet")
+    assert answers.columns == ["passenger", "prediction", "probability_no", "probability_yes"]
+    assert answers["passenger"].to_list() == rows["passenger"].to_list()
+    predictor = Predictor.load(folder / "run")
+    with torch.no_grad():
+        logits = predictor.model(**predictor.encoder.encode(predictor.encoder.read(folder / "new.csv")))
+    assert answers["probability_yes"].to_list() == logits.flatten().sigmoid().tolist()
+    on_stdout = in_new_process("predict", "run", "new.csv", cwd=folder).stdout
+    assert on_stdout == answers.write_csv()
+
+
+def test_evaluating_gives_the_figures_of_the_run_again(passengers, capsys):
+    folder, _ = passengers
+    results = json.loads((folder / "run" / "results.json").read_text())
+
+    code, out, _ = truestep("evaluate", folder / "run", "--json", capsys=capsys)
+
+    assert code == 0
+    found = json.loads(out)
+    assert found["metrics"] == results["metrics"]["test"]
+    assert found["intervals_95"] == results["intervals_95"]["test"]
+    code, out, _ = truestep("evaluate", folder / "run", folder / "passengers.csv", "--json", capsys=capsys)
+    assert code == 0
+    assert json.loads(out)["split"] == "passengers.csv"
+
+
+def test_the_recipe_of_a_run_gives_bitwise_the_same_weights_again(passengers):
+    folder, _ = passengers
+    end = in_new_process("train", "--recipe", "run/recipe.toml", "--out", "again", "--quiet", cwd=folder)
+
+    assert end.returncode == 0, end.stderr
+    for name in ("model/model.safetensors", "model/model.json", "recipe.toml"):
+        assert (folder / "again" / name).read_bytes() == (folder / "run" / name).read_bytes()
+
+
+def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_weights(tmp_path):
+    options = ["--epochs", 400, "--run.log-every", 5, "--model.args.dropout", 0.3]
+    arguments = ["train", "iris", "--out", "run", *options]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "truestep", *map(str, arguments)],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.split()[:1] == ["3"]:  # the line of the third epoch
+            break
+    process.terminate()
+    rest = process.stderr.read()
+    process.wait()
+    process.stderr.close()
+    assert process.returncode == 143, rest
+    assert "truestep train --resume run" in rest
+
+    assert in_new_process("train", "--resume", "run", "--quiet", cwd=tmp_path).returncode == 0
+    assert in_new_process("train", "iris", "--out", "whole", "--quiet", *options, cwd=tmp_path).returncode == 0
+    for name in ("model/model.safetensors", "recipe.toml"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    logs = [list(read_metrics(tmp_path / name / "metrics.jsonl")) for name in ("run", "whole")]
+    for row in (*logs[0], *logs[1]):
+        row.pop("seconds", None)
+    assert logs[0] == logs[1]
+
+
+def test_digits_reaches_what_the_readme_promises(tmp_path):
+    end = in_new_process("train", "digits", "--out", "run", "--quiet", cwd=tmp_path)
+
+    assert end.returncode == 0, end.stderr
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]["test"]["accuracy"] >= 0.97
+
+
+def test_two_processes_give_the_result_of_one(tmp_path):
+    """One epoch, because rounding differences grow with every step; to 1e-6 as promised."""
+    options = ["train", "digits", "--epochs", "2", "--batch-size", "50", "--out"]
+    alone = in_new_process(*options, "one", cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    both = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29581"]
+        + ["-m", "truestep", *options, "two", "--device", "cpu"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert both.returncode == 0, both.stderr
+
+    rows = [list(read_metrics(tmp_path / name / "metrics.jsonl")) for name in ("one", "two")]
+    assert len(rows[0]) == len(rows[1])
+    for one, two in zip(*rows, strict=True):
+        for name, value in one.items():
+            if name not in ("seconds", "kind"):
+                assert two[name] == pytest.approx(value, abs=2e-6, rel=2e-6), name
+    assert both.stdout.count("test_accuracy") == 1
+
+
+BAD = {
+    # what is typed: what the line must say
+    "train": "Try: truestep train digits",
+    "train digit": "digit",
+    "trian digits": 'Unknown command "trian". Did you mean "train"?',
+    "train digits --epoch 3": "Did you mean --epochs?",
+    "train digits --epochs": "--epochs requires an argument",
+    "train digits --epochs x": 'unable to convert "x" into int',
+    "train digits --epochs 0": "train.epochs: expected a number of at least 1, found 0",
+    "train digits --batch-size 0": "train.batch_size: expected a number of at least 1",
+    "train digits --lr 0": "optimizer.lr: expected a number above 0, found 0",
+    "train digits --lr nan": "optimizer.lr: expected a number above 0, found nan",
+    "train digits --valid 1.5": "data.valid: expected a number of at least 0 and below 1",
+    "train digits --valid 0.6 --test 0.6": "valid",
+    "train digits --precision fp8": 'Choose from: "fp32", "bf16", "fp16"',
+    "train digits --model cnnn": "Did you mean 'cnn'?",
+    "train digits --model.args.widht 3": "widht",
+    "train iris --model cnn": "cnn",
+    "train digits --optimizer adamm": "Did you mean 'adam",
+    "train digits --optimizer no.such:Thing": "no",
+    "train digits --schedule cosin": "Did you mean 'cosine'?",
+    "train digits --monitor valid_acuracy": "Did you mean 'valid_accuracy'?",
+    "train digits --objective regresion": "Choose from",
+    "train digits --objective next-token": "next-token",
+    "train digits --device cuda:9": "device: expected auto or one that is here",
+    "train digits --max-grad-norm -1": "max_grad_norm: expected a number above 0",
+    "train digits --max-grad-norm 1 --train.max-grad-value 1": "expected one of them, found both",
+    "train digits --patience 3 --valid 0": "patience: expected validation data",
+    "train digits extra": "extra",
+    "train no/such.csv": "no/such.csv",
+    "train empty.csv": "empty.csv",
+    "train header.csv --target a": "header.csv",
+    "train folder.csv --target a": "folder.csv",
+    "train good.csv": "expected the name of the column to learn",
+    "train good.csv --target survivd": "Did you mean 'survived'?",
+    "train good.csv --target survived --data.drop agee": "Did you mean 'age'?",
+    "train good.csv --target survived --data.kinds.age numbers": "numbers",
+    "train one_class.csv --target y": "one_class.csv",
+    "train few.csv --target y": "few.csv",
+    "train ragged.csv --target y": "line 3",
+    "train latin.csv --target y": "UTF-8",
+    "train twice.csv --target y": "twice",
+    "train gaps.csv --target y": "missing",
+    "train good.csv --target survived --out good.csv": "expected a folder, found a file",
+    "train good.csv --target survived --out full": "expected a new or empty folder",
+    "train good.csv --target survived --out good.csv/run": "found a file",
+    "train --recipe no.toml": "no.toml",
+    "train --recipe bad.toml": "bad.toml, line 2, train.epoch: no such choice. Did you mean 'epochs'?",
+    "train --recipe broken.toml": "broken.toml: not valid TOML",
+    "train --recipe section.toml": "Did you mean 'train'?",
+    "train --recipe full": "found a folder",
+    "train --resume nowhere": "nowhere",
+    "evaluate nowhere": "nowhere",
+    "evaluate full": "full",
+    "evaluate": "requires an argument",
+    "predict nowhere good.csv": "nowhere",
+    "predict": "requires an argument",
+    "data nothing.csv": "nothing.csv",
+    "data good.csv --target survivd": "Did you mean 'survived'?",
+}
+FILES = {
+    "good.csv": PASSENGERS,
+    "empty.csv": "",
+    "header.csv": "a,b\n",
+    "one_class.csv": "x,y\n" + "".join(f"{i},a\n" for i in range(20)),
+    "few.csv": "x,y\n1,a\n2,b\n",
+    "ragged.csv": "x,y\n1,a\n2\n3,b\n",
+    "twice.csv": "y,x,x\n" + "a,1,2\n" * 20,
+    "gaps.csv": "x,y\n" + "".join(f"{i},{'ab'[i % 2] if i != 7 else ''}\n" for i in range(20)),
+    "bad.toml": "[train]\nepoch = 3\n",
+    "broken.toml": "[train\n",
+    "section.toml": "[trian]\nepochs = 3\n",
+    "full/something": "",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_bad_input_gets_one_line_exit_code_2_and_leaves_nothing(line, tmp_path, monkeypatch, capsys):
+    for name, content in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    (tmp_path / "latin.csv").write_bytes("x,y\n1,caf\xe9\n".encode("latin-1") * 10)
+    (tmp_path / "folder.csv").mkdir()
+    monkeypatch.chdir(tmp_path)
+    before = sorted(Path().rglob("*"))
+
+    code, out, err = truestep(*line.split(), capsys=capsys)
+
+    *said, last = err.strip().splitlines()
+    assert code == 2, err
+    assert last.startswith("truestep: ")
+    assert BAD[line] in last
+    assert "Traceback" not in err
+    assert not [said_too for said_too in said if said_too.startswith("truestep: ")]
+    assert out == ""
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_there_are_enough_bad_inputs():
+    assert len(BAD) >= 40
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
+    code, _, err = truestep("train", "digits", "--out", "/proc/run", capsys=capsys)
+
+    assert code == 2
+    assert "/proc" in err.strip().splitlines()[-1]
+
+
+def test_damaged_files_are_refused_with_exit_code_3(passengers, capsys, tmp_path):
+    folder, _ = passengers
+    for name, change in {
+        "model/model.json": lambda b: b[: len(b) // 2],
+        "model/model.safetensors": lambda b: b[: len(b) // 2],
+    }.items():
+        path = folder / "run" / name
+        whole = path.read_bytes()
+        path.write_bytes(change(whole))
+        code, out, err = truestep("predict", folder / "run", folder / "passengers.csv", capsys=capsys)
+        path.write_bytes(whole)
+
+        assert (code, out) == (3, "")
+        assert name.rpartition("/")[2] in err
+        assert len(err.splitlines()) == 1
+
+
+def test_rows_that_do_not_fit_the_model_are_refused(passengers, capsys, tmp_path):
+    folder, _ = passengers
+    new = tmp_path / "new.csv"
+    for content, said in {"age,fare,sex\n1,2,male\n": "port", "age,fare,sex,port\nold,2,male,S\n": "line 2"}.items():
+        new.write_text(content)
+        code, out, err = truestep("predict", folder / "run", new, capsys=capsys)
+
+        assert (code, out) == (2, "")
+        assert said in err
+        assert len(err.splitlines()) == 1
+
+
+def test_help_and_wrong_flags_import_nothing_heavy():
+    """Counted in modules, not in seconds, which differ from machine to machine."""
+    probe = (
+        "import sys; from truestep.cli import main\n"
+        "try: main({arguments})\n"
+        "except SystemExit: pass\n"
+        "heavy = {{'torch', 'numpy', 'polars', 'matplotlib', 'sklearn'}} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    for arguments in (["--help"], ["train", "--help"], ["train", "digits", "--epoch", "3"], ["train", "--recipe", "x"]):
+        end = subprocess.run(
+            [sys.executable, "-c", probe.format(arguments=arguments)], capture_output=True, text=True, check=False
+        )
+        assert end.returncode == 0, end.stderr
+
+
+def test_importing_truestep_imports_no_torch_until_a_name_needs_it():
+    probe = (
+        "import sys, truestep as ts; assert 'torch' not in sys.modules; ts.Multiclass; assert 'torch' in sys.modules"
+    )
+    end = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+
+    assert end.returncode == 0, end.stderr
+
+
+def test_data_shows_what_was_understood(tmp_path, capsys):
+    (tmp_path / "passengers.csv").write_text(PASSENGERS)
+    code, out, _ = truestep("data", tmp_path / "passengers.csv", "--target", "survived", capsys=capsys)
+    assert code == 0
+    for words in ("20 rows", "survived, binary", "passenger", "categorical", "no 10, yes 10"):
+        assert words in out
+
+    code, out, _ = truestep("data", capsys=capsys)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["digits", "iris", "wine", "breast-cancer", "diabetes"]
+
+    code, out, _ = truestep("data", "iris", "--json", capsys=capsys)
+    assert code == 0
+    assert json.loads(out)["classes"] == {"setosa": 50, "versicolor": 50, "virginica": 50}
