@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
@@ -78,9 +79,12 @@ class Batches:
         """Return the indices of all examples in the order of an epoch: (N,) int64."""
         if not self.shuffle:
             return torch.arange(self.num_examples)
-        # A generator of our own: the global one would be shifted by every epoch, and every dropout mask after it.
-        generator = torch.Generator().manual_seed((self.seed << 32) + epoch)
-        return torch.randperm(self.num_examples, generator=generator)
+        return torch.from_numpy(self._generator(epoch).permutation(self.num_examples))
+
+    def _generator(self, epoch: int) -> np.random.Generator:
+        # Our own: the global one would be shifted by every epoch, and every dropout mask after it. NumPy's, because it
+        # mixes the two numbers; torch's takes the lowest 32 bits of one, and (seed << 32) + epoch would lose the seed.
+        return np.random.default_rng([self.seed, epoch])
 
     def indices(self, epoch: int = 0) -> Sequence[Tensor]:
         """Return the indices of each batch of an epoch, over all processes."""
@@ -109,7 +113,7 @@ class Batches:
 
     def _load(self, shares: Sequence[Tensor], epoch: int) -> Iterator[Any]:
         # The loader, too, would draw its workers' seed from the global generator, even without shuffling.
-        generator = torch.Generator().manual_seed((self.seed << 32) + epoch)
+        generator = torch.Generator().manual_seed(int(self._generator(epoch).integers(2**32)))
         loader: DataLoader[Any] = DataLoader(
             self.data,
             batch_sampler=[share.tolist() for share in shares],

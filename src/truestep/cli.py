@@ -125,14 +125,16 @@ def train(
         resume: folder of a run that was stopped, to go on with.
         quiet: no progress.
     """
+    begin = resume / "recipe.toml" if resume else recipe
+    made = (Recipe.from_toml(begin) if begin else Recipe()).changed(_choices(options))  # wrong choices are said at once
+
     from truestep import run
 
     def say(sentence: str) -> None:
         if not quiet:
             print(sentence, file=sys.stderr)
 
-    finished = run.train(source, recipe=recipe, out=out, resume=resume, show=not quiet, say=say, **_choices(options))
-    _summary(finished)
+    _summary(run.train(source, recipe=made, out=out, resume=resume, show=not quiet, say=say))
 
 
 def _summary(finished: Run) -> None:

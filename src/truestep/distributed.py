@@ -15,14 +15,14 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
 
 
 @contextmanager
-def processes(device: torch.device) -> Iterator[None]:
+def processes(device: torch.device) -> Generator[None]:
     """Join the process group that `torchrun` described in the environment, and leave it at the end."""
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield

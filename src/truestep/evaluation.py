@@ -15,7 +15,7 @@ from truestep.device import FLOAT32, Precision, preserved_rng
 from truestep.objectives import Metrics, Objective, as_objective
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 CHUNK = 1 << 20  # numbers of outputs kept before they are reduced: 4 MB in float32
 
@@ -41,8 +41,9 @@ def evaluate(
         keep_rows: also compute the metrics that need all examples at once (ROC-AUC, average precision, median error),
             which keeps one row of scores for each.
     """
+    objective = as_objective(objective)
     loss, metrics = measure(model, batches, objective, precision=precision, keep_rows=keep_rows)
-    return {"loss": loss, **(metrics.compute() if metrics else {})}
+    return objective.from_loss(loss) | (metrics.compute() if metrics else {})
 
 
 def measure(
@@ -57,7 +58,8 @@ def measure(
     objective = as_objective(objective)
     metrics = objective.metrics(keep_rows=keep_rows)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    loss_sum = count = torch.zeros((), dtype=torch.float64, device=device)
+    wide = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
+    loss_sum = count = torch.zeros((), dtype=wide, device=device)
     chunk: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), preserved_rng(), evaluation_mode(model):
         for batch in as_batches(batches, device):
@@ -88,7 +90,7 @@ def _reduce(chunk: list[tuple[Tensor, Tensor]], objective: Objective, metrics: M
 
 
 @contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Generator[None]:
     """Put every module in evaluation mode, and afterwards each back in its own: some are frozen on purpose."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -102,4 +104,4 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 def known_metrics(objective: Objective) -> list[str]:
     """Return the names that `evaluate` gives for this objective."""
     metrics = objective.metrics(keep_rows=True)
-    return ["loss", *(metrics.compute() if metrics else {})]
+    return [*objective.from_loss(0.0), *(metrics.compute() if metrics else {})]

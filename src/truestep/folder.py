@@ -43,17 +43,19 @@ def check_free(path: Path) -> None:
         raise InputError(f"{path}: can't write in {existing} (permission denied). Choose another --out.")
 
 
-def create(path: Path) -> None:
-    """Make an empty folder for a run.
+def create(path: Path) -> Path:
+    """Make an empty folder for a run, and return it or the first of its parents that had to be made too.
 
     Raises:
         InputError: it holds something, or can't be made.
     """
     check_free(path)
+    made = next((parent for parent in [*reversed(path.parents), path] if not parent.exists()), path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{path}: can't make this folder ({error.strerror}). Choose another --out.") from None
+    return made
 
 
 def fresh_name(name: str, root: Path = Path("runs")) -> Path:
@@ -162,16 +164,24 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a metrics.jsonl."""
+    """Yield the rows of a metrics.jsonl; a last line that a killed run left half-written is no row.
+
+    Raises:
+        InputError: there is no such file.
+        RefusedError: it is damaged.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        *lines, _unfinished = path.read_bytes().split(b"\n")
     except OSError:
         raise InputError(f"{path}: no such file. Expected the folder of a run.") from None
     for number, line in enumerate(lines, start=1):
         try:
-            yield from_json(json.loads(line))
-        except ValueError:
-            raise RefusedError(f"{path}, line {number}: damaged.") from None
+            row: Any = from_json(json.loads(line))
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise RefusedError(f"{path}, line {number}: damaged.")
+        yield row
 
 
 def save_model(folder: Path, model: nn.Module, description: Mapping[str, Any]) -> None:

@@ -101,7 +101,7 @@ def train_steps(
             optimizer.zero_grad()  # 1. forget the last gradients
             losses: list[Tensor] = []
             for inputs, targets in group:
-                with distributed.synced(model, len(losses) == len(group) - 1) if parallel else nullcontext():
+                with distributed.synced(model, now=len(losses) == len(group) - 1) if parallel else nullcontext():
                     with autocast:
                         outputs = objective.forward(model, inputs)  # 2. forward: what does the model say?
                         loss = objective.loss_sum(outputs, targets) / count  # 3. loss: how wrong is it?
@@ -216,11 +216,11 @@ def fit(
         NonFiniteError: a loss or gradient is NaN or infinite; no checkpoint holds bad weights.
     """
     objective, bare = as_objective(objective), distributed.unwrap(model)
+    check_run(objective, train, valid, monitor=monitor, patience=patience, epochs=epochs)
     precision = Precision.of(precision, next(model.parameters()).device)
     ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay else None
     kept = ema.module if ema else bare  # evaluated, compared, and left in `model` at the end
     best, mean, progress, history = Best(monitor, patience), RunningMean(), Progress(), list[dict[str, Any]]()
-    check_run(objective, train, valid, best, epochs)
 
     parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
     checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean})
@@ -259,7 +259,7 @@ def fit(
                         break
                 read_losses(recent, mean)
 
-            row = {"kind": "epoch", **_at(progress), "train_loss": mean.compute()}
+            row: dict[str, Any] = {"kind": "epoch", **_at(progress), "train_loss": mean.compute()}
             if valid is not None:
                 metrics = evaluate(kept, valid, objective, precision=precision, keep_rows=best.needs_rows)
                 row |= {f"valid_{name}": value for name, value in metrics.items()}

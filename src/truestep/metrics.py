@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from functools import partial, reduce
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,45 +27,36 @@ from truestep.distributed import all_gather, all_rows, all_sum, world_size
 from truestep.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
     Average = Literal["macro", "weighted"]
     Numbers = dict[str, Tensor]
+    WeighRows = Callable[[Tensor, Tensor], Callable[[Tensor], Numbers]]
 
 NUM_BINS = 15  # of the calibration error
-_HIGHER_IS_BETTER = {
-    "loss": False,
-    "accuracy": True,
-    "balanced_accuracy": True,
-    "top_5_accuracy": True,
-    "token_accuracy": True,
-    "subset_accuracy": True,
-    "precision": True,
-    "recall": True,
-    "f1": True,
-    "f1_weighted": True,
-    "roc_auc": True,
-    "average_precision": True,
-    "log_loss": False,
-    "perplexity": False,
-    "calibration_error": False,
-    "rmse": False,
-    "mae": False,
-    "median_absolute_error": False,
-    "r2": True,
-}
+_SHARES = [
+    "accuracy",
+    "balanced_accuracy",
+    "top_5_accuracy",
+    "token_accuracy",
+    "subset_accuracy",
+    "precision",
+    "recall",
+]
+_HIGHER = [*_SHARES, "f1", "f1_weighted", "roc_auc", "average_precision", "r2"]
+_LOWER = ["loss", "log_loss", "perplexity", "calibration_error", "rmse", "mae", "median_absolute_error"]
+NEED_ROWS = frozenset({"roc_auc", "average_precision", "median_absolute_error"})  # known only from all rows at once
 
 
 def higher_is_better(name: str) -> bool:
     """Whether a larger value of the metric `name` means a better model; `valid_` and `test_` in front are allowed."""
     metric = name.removeprefix("valid_").removeprefix("test_")
-    if metric not in _HIGHER_IS_BETTER:
-        known = ", ".join(_HIGHER_IS_BETTER)
-        hint = did_you_mean(metric, _HIGHER_IS_BETTER)
-        raise InputError(f"metric: expected one of {known}, found '{name}'.{hint}")
-    return _HIGHER_IS_BETTER[metric]
+    if metric not in (known := [*_HIGHER, *_LOWER]):
+        hint = did_you_mean(metric, known)
+        raise InputError(f"metric: expected one of {', '.join(known)}, found '{name}'.{hint}")
+    return metric in _HIGHER
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -95,7 +86,9 @@ def confusion_matrix(predictions: Tensor, targets: Tensor, num_classes: int | No
 
 def accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
     """Share of rows whose class was predicted: () in [0, 1] from two (N,) int64."""
-    return _class_numbers(*_margins(confusion_matrix(predictions, targets)))["accuracy"]
+    predictions, targets = _on_cpu(predictions), _on_cpu(targets)
+    _check_shapes("accuracy", predictions, targets)
+    return (predictions == targets).double().mean()
 
 
 def balanced_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -137,7 +130,8 @@ def f1(
 
 def _count_pairs(predictions: Tensor, targets: Tensor, num_classes: int) -> Tensor:
     # Integer counts, because CUDA adds floats up in no fixed order.
-    return torch.bincount(targets * num_classes + predictions, minlength=num_classes**2).view(num_classes, num_classes)
+    pairs = targets.long() * num_classes + predictions
+    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 def _margins(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -175,6 +169,19 @@ def _class_numbers(hits: Tensor, predicted: Tensor, support: Tensor) -> Numbers:
     }
 
 
+def _binary_numbers(hits: Tensor, predicted: Tensor, support: Tensor) -> Numbers:
+    """As `_class_numbers` from counts (..., 2), but precision, recall and F1 are those of class 1."""
+    numbers = _class_numbers(hits, predicted, support)
+    rates = {name: rate[..., 1] for name, rate in _rates(hits, predicted, support).items()}
+    return {"accuracy": numbers["accuracy"], "balanced_accuracy": numbers["balanced_accuracy"], **rates}
+
+
+def _table(hits: Tensor, predicted: Tensor, support: Tensor) -> list[dict[str, float]]:
+    rates = _rates(hits, predicted, support)
+    columns = {**{name: rate.tolist() for name, rate in rates.items()}, "support": support.long().tolist()}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Probabilities and scores
 # ---------------------------------------------------------------------------------------------------------------------
@@ -189,6 +196,7 @@ def top_k_accuracy(scores: Tensor, targets: Tensor, k: int = 5) -> Tensor:
         k: how many guesses are allowed.
     """
     scores, targets = _on_cpu(scores), _on_cpu(targets)
+    _check_rows("top-k accuracy", scores, targets)
     _check_classes("top-k accuracy", targets, scores.shape[1])
     return _in_top(scores, targets, k).double().mean() + _nan_if_any(scores)
 
@@ -201,7 +209,9 @@ def log_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
             the eps of their dtype, as scikit-learn does, so one sure mistake costs 16 nats in float32 and 36 in float64.
         targets: (N,) int64, or 0/1 of the same shape as `probabilities`. For (N, L) the mean is over rows and labels.
     """
-    return _log_losses(_probability_of_truth(*_checked("log loss", probabilities, targets))).mean()
+    probabilities, targets = _on_cpu(probabilities), _on_cpu(targets)
+    _check_probabilities("log loss", probabilities, targets)
+    return _log_losses(probabilities, targets).mean() + _nan_if_any(probabilities)
 
 
 def expected_calibration_error(probabilities: Tensor, targets: Tensor, num_bins: int = NUM_BINS) -> Tensor:
@@ -217,9 +227,9 @@ def expected_calibration_error(probabilities: Tensor, targets: Tensor, num_bins:
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3.
     """
-    probabilities, targets = _checked("calibration error", probabilities, targets)
-    confidence, predictions = _both_classes(probabilities).max(1)
-    return _gaps(confidence, predictions == targets, num_bins).sum(0).abs().sum() / len(targets)
+    probabilities, targets = _on_cpu(probabilities), _on_cpu(targets)
+    _check_probabilities("calibration error", probabilities, targets)
+    return _gaps(_both_classes(probabilities), targets, num_bins).sum(0).abs().sum() / len(targets)
 
 
 def roc_auc(scores: Tensor, targets: Tensor) -> Tensor:
@@ -248,25 +258,23 @@ def average_precision(scores: Tensor, targets: Tensor) -> Tensor:
 
 def perplexity(mean_loss: float) -> float:
     """The number of equally likely tokens that would be as hard to guess: exp of the mean loss in nats."""
-    return math.exp(mean_loss) if mean_loss < 709 else mean_loss * math.inf  # where exp leaves float64
+    return float(torch.tensor(mean_loss, dtype=torch.float64).exp())  # math.exp would raise where this is infinite
 
 
 def _in_top(scores: Tensor, targets: Tensor, k: int) -> Tensor:
-    classes, targets = torch.arange(scores.shape[1], device=scores.device), targets[:, None]
+    classes, targets = torch.arange(scores.shape[1], device=scores.device), targets.long()[:, None]
     own = scores.gather(1, targets)
     return ((scores > own) | ((scores == own) & (classes > targets))).sum(1) < k
 
 
-def _probability_of_truth(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """(N,), or (N, L) for labels."""
+def _log_losses(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """(N,) float64, or (N, L) for labels."""
     if probabilities.shape == targets.shape:
-        return torch.where(targets > 0, probabilities, 1 - probabilities)
-    return probabilities.gather(1, targets[:, None]).squeeze(1)
-
-
-def _log_losses(probability_of_truth: Tensor) -> Tensor:
-    eps = torch.finfo(probability_of_truth.dtype).eps
-    return -probability_of_truth.clamp(eps, 1 - eps).double().log()
+        likelihood = torch.where(targets > 0, probabilities, 1 - probabilities)
+    else:
+        likelihood = probabilities.gather(1, targets.long()[:, None]).squeeze(1)
+    eps = torch.finfo(likelihood.dtype).eps
+    return -likelihood.clamp(eps, 1 - eps).double().log()
 
 
 def _both_classes(probabilities: Tensor) -> Tensor:
@@ -274,11 +282,13 @@ def _both_classes(probabilities: Tensor) -> Tensor:
     return probabilities if probabilities.ndim == 2 else torch.stack([1 - probabilities, probabilities], 1)
 
 
-def _gaps(confidence: Tensor, correct: Tensor, num_bins: int = NUM_BINS) -> Tensor:
-    """(N, bins): confidence minus correctness of each row, in the column of its bin; 0 elsewhere."""
-    confidence = confidence.double()
-    bins = ((confidence * num_bins).ceil() - 1).clamp(0, num_bins - 1)
-    return (bins[:, None] == torch.arange(num_bins, device=bins.device)) * (confidence - correct.double())[:, None]
+def _gaps(probabilities: Tensor, targets: Tensor, num_bins: int = NUM_BINS) -> Tensor:
+    """(N, bins): confidence minus correctness of each row in the column of its confidence, 0 elsewhere."""
+    confidence, predictions = probabilities.max(1)
+    gaps = confidence.double() - (predictions == targets).double()
+    bins = ((confidence.double() * num_bins).ceil() - 1).clamp(0, num_bins - 1)
+    columns = torch.arange(num_bins, device=bins.device)
+    return gaps[:, None].where((bins[:, None] == columns) | gaps[:, None].isnan(), 0.0)
 
 
 class _Ranking:
@@ -288,6 +298,7 @@ class _Ranking:
     """
 
     def __init__(self, scores: Tensor, positive: Tensor) -> None:
+        self.nan = _nan_if_any(scores)
         self.order = scores.argsort(descending=True)
         _, step_of_row, sizes = scores[self.order].unique_consecutive(return_inverse=True, return_counts=True)
         self.positives = positive[self.order].nonzero().squeeze(1)
@@ -306,12 +317,12 @@ class _Ranking:
         gained, wrong_twice = found.diff(), before + after - found[:, :-1] - found[:, 1:]
         positives, total = found[:, -1], passed[:, -1]
         roc = 1 - (gained * wrong_twice).sum(1) / (2 * positives * (total - positives))
-        return torch.stack([roc, (gained * found[:, 1:] / after.clamp(min=1)).sum(1) / positives])
+        return torch.stack([roc, (gained * found[:, 1:] / after.clamp(min=1)).sum(1) / positives]) + self.nan
 
 
 def _rankings(scores: Tensor, targets: Tensor) -> list[_Ranking]:
     if scores.shape == targets.shape:
-        scores, positive = scores.view(len(scores), -1), targets.view(len(targets), -1) > 0
+        scores, positive = _columns(scores), _columns(targets) > 0
     else:
         positive = targets[:, None] == torch.arange(scores.shape[1])
     return [_Ranking(*column) for column in zip(scores.unbind(1), positive.unbind(1), strict=True)]
@@ -324,9 +335,32 @@ def _mean_areas(rankings: list[_Ranking], weights: Tensor) -> Tensor:
 
 def _areas(scores: Tensor, targets: Tensor) -> Tensor:
     scores, targets = _on_cpu(scores), _on_cpu(targets)
-    if scores.ndim != 2 or targets.ndim != 1:
-        _check_shapes("ranking", scores, targets)
-    return _mean_areas(_rankings(scores, targets), torch.ones(1, len(targets))).squeeze(1) + _nan_if_any(scores)
+    _check_rows("ranking", scores, targets)
+    return _mean_areas(_rankings(scores, targets), torch.ones(1, len(targets))).squeeze(1)
+
+
+def _label_columns(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """(N, 3 L + 4): per label a hit, a prediction and a truth; all labels right, share of right ones, mean loss, 1."""
+    probabilities, targets = _columns(probabilities), _columns(targets)
+    predictions, truth = probabilities > 0.5, targets > 0
+    right = predictions == truth
+    losses = _log_losses(probabilities, targets).mean(1)
+    rows = torch.stack([right.all(1).double(), right.double().mean(1), losses, torch.ones_like(losses)], 1)
+    return torch.cat([(predictions & truth).double(), predictions.double(), truth.double(), rows], 1)
+
+
+def _label_numbers(sums: Tensor) -> Numbers:
+    """Each (...) from sums (..., 3 L + 4) of `_label_columns`."""
+    exact, right, loss, count = sums[..., -4:].unbind(-1)
+    rates = {name: rate.nanmean(-1) for name, rate in _rates(*_label_counts(sums)).items()}
+    shares = {"accuracy": right / count, "subset_accuracy": exact / count, "log_loss": loss / count}
+    # 0 * loss: a NaN probability is NaN in the loss, and makes every number NaN rather than some.
+    return {name: number + 0 * loss for name, number in {"f1": rates.pop("f1"), **rates, **shares}.items()}
+
+
+def _label_counts(sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    hits, predicted, support = sums[..., :-4].chunk(3, -1)
+    return hits, predicted, support
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -336,12 +370,12 @@ def _areas(scores: Tensor, targets: Tensor) -> Tensor:
 
 def rmse(values: Tensor, targets: Tensor) -> Tensor:
     """Root of the mean squared error, in the targets' unit: from two (N,), or two (N, K) and then the mean over outputs."""
-    return _value_numbers(_moments("rmse", values, targets))["rmse"]
+    return _value_numbers(_moments(values, targets))["rmse"]
 
 
 def mae(values: Tensor, targets: Tensor) -> Tensor:
     """Mean absolute error, in the targets' unit: from two (N,), or two (N, K) and then the mean over outputs."""
-    return _value_numbers(_moments("mae", values, targets))["mae"]
+    return _value_numbers(_moments(values, targets))["mae"]
 
 
 def r2(values: Tensor, targets: Tensor) -> Tensor:
@@ -354,7 +388,7 @@ def r2(values: Tensor, targets: Tensor) -> Tensor:
     Returns:
         () float64; NaN where all targets of an output are equal, since there is nothing to explain.
     """
-    return _value_numbers(_moments("r2", values, targets))["r2"]
+    return _value_numbers(_moments(values, targets))["r2"]
 
 
 def median_absolute_error(values: Tensor, targets: Tensor) -> Tensor:
@@ -370,9 +404,9 @@ def _columns(tensor: Tensor) -> Tensor:
     return tensor if tensor.ndim == 2 else tensor[:, None]
 
 
-def _moments(where: str, values: Tensor, targets: Tensor) -> Tensor:
+def _moments(values: Tensor, targets: Tensor) -> Tensor:
     """(K, 5) float64: number of rows, mean and centred sum of squares of the targets, squared and absolute errors."""
-    _check_shapes(where, values, targets)
+    _check_shapes("errors", values, targets)
     values, targets = _columns(_widest(values).double()), _columns(_widest(targets).double())
     errors, origin = values - targets, targets[:1].sum(0)
     # Seen from the first target, so that equal targets have a spread of exactly 0, however they are rounded.
@@ -423,79 +457,442 @@ def _weighted_medians(errors: Tensor, order: Tensor, weights: Tensor) -> Tensor:
 class Metrics(ABC):
     """The numbers of one task over rows that arrive in pieces; the same numbers however the rows are cut.
 
-    `update` adds a piece, `gather` adds the other processes once at the end, `compute` says how well. What is kept does
-    not grow with the rows, unless `keep_rows` asks for the metrics that need them all.
+    `update` adds a piece, `gather` adds the other processes, `compute` says how well. What is kept does not grow with
+    the rows, unless `keep_rows` asks for the numbers that need them all.
     """
 
-    def __init__(self, state: Tensor, *, keep_rows: bool = False) -> None:
-        self._state = state
-        self._keep_rows = keep_rows
+    def __init__(
+        self, state: Tensor, weigh_rows: WeighRows | None, merge: Callable[[Tensor, Tensor], Tensor] = torch.add
+    ) -> None:
+        self._state, self._merge, self._weigh_rows = state, merge, weigh_rows
         self._rows: list[tuple[Tensor, Tensor]] = []
 
     def update(self, outputs: Tensor, targets: Tensor) -> None:
-        """Add rows, from any device. Reads from the device once, so pass large pieces.
-
-        Args:
-            outputs: probabilities or values, with the shape that the class names.
-            targets: as the class names.
-        """
+        """Add rows from any device, with the shapes that the class names; it waits for the device, so pass many at once."""
         outputs, targets = _widest(outputs), _widest(targets)
         self._check(outputs, targets)
         if targets.numel() == 0:
             return
         self._state = self._merge(self._state, self._count(outputs, targets).cpu())
-        if self._keep_rows:  # copies, because the caller may reuse its memory
+        if self._weigh_rows:  # copies, because the caller may reuse its memory
             self._rows.append((outputs.to("cpu", copy=True), targets.to("cpu", copy=True)))
 
     def gather(self) -> None:
-        """Add up what all processes saw, so that each has the numbers of all rows. Call it once, after the last update."""
+        """Add up what all processes saw, so that each knows the numbers of all rows. Call it once, after the last update."""
         if world_size() == 1:
             return
         self._state = reduce(self._merge, all_gather(self._state))
-        if self._keep_rows:
-            # Flat and in float64, so that a process that saw no rows need not know their shape.
-            outputs, targets = self._kept_rows()
-            count = int(all_sum(torch.tensor(len(targets))))
-            columns = [all_rows(rows.double().flatten()) for rows in (outputs, targets)]
-            self._rows = [tuple(rows.view(count, -1) for rows in columns)] if count else []  # pyright: ignore[reportAttributeAccessIssue]  # a pair
+        outputs, targets = self._kept_rows()
+        count, doubles = all_sum(torch.tensor([len(targets), int(outputs.dtype == torch.float64)])).tolist()
+        if count:
+            # Flat and in float64, so that a process without rows need know neither their shape nor their type.
+            outputs, targets = (all_rows(rows.double().flatten()).view(count, -1) for rows in (outputs, targets))
+            # Back in float32 if they were, because the clipping of the log loss depends on it.
+            self._rows = [(outputs.squeeze(1).to(torch.float64 if doubles else torch.float32), targets.squeeze(1))]
 
     def compute(self) -> dict[str, float]:
-        """The headline numbers, the most telling first."""
-        return {name: float(value) for name, value in self._numbers().items()}
+        """The headline numbers, the most telling first; all of them NaN while there are no rows."""
+        return {name: float(number) for name, number in self._all_numbers().items()}
 
     def details(self) -> dict[str, Any]:
-        """What stands behind the headline, ready for JSON."""
+        """What stands behind the headline: lists and numbers, NaN among them."""
         return {}
 
     def intervals(self, resamples: int = 1000, seed: int = 0, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """How far each headline number would move on another set of as many rows: percentile bootstrap intervals.
+        """Where each headline number would lie in other sets of as many rows: percentile bootstrap intervals.
 
-        Numbers that follow from a kept count are always there; the others only with `keep_rows`. A resample in which a
-        number is not defined, such as one without a rare class, is left out for this number.
+        Numbers that follow from a confusion matrix always have one, all others only with `keep_rows`; tokens have none,
+        since neighbours in a text are not drawn independently. A resample in which a number is undefined, say for want
+        of a rare class, is left out for this number. The calibration error of a resample tends to be larger than that of
+        the rows themselves, and so does its interval.
 
         Args:
-            resamples: how many sets to draw, with replacement. Numbers that need rows draw fewer, but at least 100, when
-                rows times classes exceed 200,000: `200_000_000 // (N * C)`.
+            resamples: how many sets to draw, with replacement. To bound the time, a set of N rows and C classes gets at
+                most 200,000,000 / (N * C), which is below 1000 from N * C = 200,000 on, but never fewer than 100.
             seed: of a generator of its own.
-            level: share of the sets that lie within the interval.
+            level: share of those sets that the interval covers.
 
         Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
         """
         rng = np.random.default_rng(seed)
-        numbers = self._numbers()
-        draws = self._resample_counts(resamples, rng)
-        if self._rows:
-            draws |= self._resample_rows(resamples, rng)
+        numbers, draws = self._all_numbers(), self._resample_state(resamples, rng)
+        if self._weigh_rows and self._rows:
+            outputs, targets = self._kept_rows()
+            numbers_of, pieces = self._weigh_rows(outputs, targets), _pieces(resamples, outputs.numel())
+            draws = _joined([numbers_of(_row_weights(len(targets), piece, rng)) for piece in pieces]) | draws
         tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-        bounds = {name: draws[name].nanquantile(tails) for name in numbers if name in draws}
-        # A number that is NaN has no interval: NaN too, also where some resample happened to be defined.
-        return {name: (float(low), float(high)) for name, (low, high) in _hide_undefined(bounds, numbers).items()}
+        # 0 * number: what is NaN has no interval, even if it is defined in some resample.
+        bounds = {name: draws[name].nanquantile(tails) + 0 * numbers[name] for name in numbers if name in draws}
+        return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
+
+    def _kept_rows(self) -> tuple[Tensor, Tensor]:
+        outputs, targets = zip(*self._rows, strict=True) if self._rows else ([torch.empty(0)], [torch.empty(0)])
+        return torch.cat(list(outputs)), torch.cat(list(targets))
+
+    def _all_numbers(self) -> Numbers:
+        numbers = self._numbers()
+        if self._weigh_rows:
+            outputs, targets = self._kept_rows()
+            once = self._weigh_rows(outputs, targets)(torch.ones(1, len(targets)))
+            numbers |= {name: number.squeeze(0) for name, number in once.items() if name not in numbers}
+        return numbers
+
+    def _resample_state(self, resamples: int, rng: np.random.Generator) -> Numbers:  # noqa: ARG002  # for those that can
+        """The numbers, each (R,), that can be resampled from the state alone: none, where that would need rows."""
+        return {}
 
     @abstractmethod
-    def _check(self, outputs: Tensor, targets: Tensor) -> None: ...
+    def _check(self, outputs: Tensor, targets: Tensor) -> None:
+        """Raise InputError unless the rows have the shapes and ranges they should have."""
 
     @abstractmethod
-    def _count(self, outputs: Tensor, targets: Tensor) -> Tensor: ...
+    def _count(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The state of these rows alone, on their device."""
 
     @abstractmethod
-    def _numbers(self) -> Numbers: ...
+    def _numbers(self) -> Numbers:
+        """The numbers, each () float64, that follow from the state."""
+
+
+class _ClassMetrics(Metrics):
+    """What two and more classes have in common: a confusion matrix, and sums for the calibration, loss and top 5."""
+
+    def __init__(
+        self, num_classes: int, headline: Callable[[Tensor, Tensor, Tensor], Numbers], *, keep_rows: bool
+    ) -> None:
+        self._num_classes, self._headline = num_classes, headline
+        state = torch.zeros(num_classes**2 + NUM_BINS + 2, dtype=torch.float64)
+        super().__init__(state, _weigh_class_rows if keep_rows else None)
+
+    def details(self) -> dict[str, Any]:
+        """`confusion_matrix`: rows are true classes; `per_class`: precision, recall, f1 and support (rows) of each."""
+        matrix, *_ = self._parts()
+        return {"confusion_matrix": matrix.long().tolist(), "per_class": _table(*_margins(matrix))}
+
+    def _parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        matrix, gaps, loss, in_top = self._state.split([self._num_classes**2, NUM_BINS, 1, 1])
+        return matrix.view(self._num_classes, self._num_classes), gaps, loss.squeeze(), in_top.squeeze()
+
+    def _count(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        probabilities, targets = _both_classes(outputs), targets.long()
+        matrix = _count_pairs(probabilities.argmax(1), targets, self._num_classes).flatten().double()
+        loss, in_top = _log_losses(outputs, targets).sum(), _in_top(probabilities, targets, 5).sum().double()
+        return torch.cat([matrix, _gaps(probabilities, targets).sum(0), loss[None], in_top[None]])
+
+    def _numbers(self) -> Numbers:
+        matrix, gaps, loss, in_top = self._parts()
+        count = matrix.sum()
+        numbers = self._headline(*_margins(matrix))
+        if self._num_classes > 5:
+            numbers["top_5_accuracy"] = in_top / count
+        numbers |= {"log_loss": loss / count, "calibration_error": gaps.abs().sum() / count}
+        # 0 * gaps: a NaN probability is NaN in the gaps, and makes every number NaN rather than some.
+        return {name: number + 0 * gaps.sum() for name, number in numbers.items()}
+
+    def _resample_state(self, resamples: int, rng: np.random.Generator) -> Numbers:
+        # To draw rows and count them by cell is to draw the counts of the cells: the same distribution, without rows.
+        matrix, _, _, in_top = self._parts()
+        truth, predicted = matrix.nonzero().unbind(1)
+        count = int(matrix.sum())
+        shares, share_in_top = (matrix[truth, predicted] / max(count, 1)).numpy(), float(in_top) / max(count, 1)
+
+        def draw(piece: int) -> Numbers:
+            cells = torch.from_numpy(rng.multinomial(count, shares, size=piece)).double()
+            none = torch.zeros(piece, self._num_classes, dtype=torch.float64)
+            hits = none.index_add(1, truth, cells * (truth == predicted))
+            drawn = self._headline(hits, none.index_add(1, predicted, cells), none.index_add(1, truth, cells))
+            return drawn | {
+                "top_5_accuracy": torch.from_numpy(rng.binomial(count, share_in_top, piece)).double() / count
+            }
+
+        return _joined([draw(piece) for piece in _pieces(resamples, len(truth))])
+
+
+class MulticlassMetrics(_ClassMetrics):
+    """Probabilities (N, C) whose rows sum to 1, targets (N,) int64 in [0, C); averages over classes are plain means.
+
+    accuracy, balanced_accuracy, precision, recall, f1, f1_weighted, top_5_accuracy (if C > 5), log_loss,
+    calibration_error; with `keep_rows` also roc_auc and average_precision, each class against the rest.
+    """
+
+    def __init__(self, num_classes: int, keep_rows: bool = False) -> None:
+        super().__init__(num_classes, _class_numbers, keep_rows=keep_rows)
+
+    def _check(self, outputs: Tensor, targets: Tensor) -> None:
+        if outputs.shape != (*targets.shape, self._num_classes):
+            raise InputError(
+                f"MulticlassMetrics: expected probabilities (N, {self._num_classes}), found {_shape(outputs)}"
+            )
+        _check_probabilities("MulticlassMetrics", outputs, targets)
+
+
+class BinaryMetrics(_ClassMetrics):
+    """Probabilities (N,) of class 1, targets (N,) 0/1; class 1 is predicted above 0.5, which is above logit 0.
+
+    accuracy, balanced_accuracy, precision, recall and f1 of class 1, log_loss, calibration_error; with `keep_rows` also
+    roc_auc and average_precision.
+    """
+
+    def __init__(self, keep_rows: bool = False) -> None:
+        super().__init__(2, _binary_numbers, keep_rows=keep_rows)
+
+    def _check(self, outputs: Tensor, targets: Tensor) -> None:
+        if outputs.ndim != 1:
+            raise InputError(f"BinaryMetrics: expected probabilities (N,) of class 1, found {_shape(outputs)}")
+        _check_probabilities("BinaryMetrics", outputs, targets)
+
+
+class MultilabelMetrics(Metrics):
+    """Probabilities (N, L), targets (N, L) 0/1; a label is predicted above 0.5, averages over labels are plain means.
+
+    f1, precision, recall, accuracy (share of right labels), subset_accuracy (share of rows with all labels right),
+    log_loss (mean over rows and labels); with `keep_rows` also roc_auc and average_precision.
+    """
+
+    def __init__(self, num_labels: int, keep_rows: bool = False) -> None:
+        self._num_labels = num_labels
+        super().__init__(torch.zeros(3 * num_labels + 4, dtype=torch.float64), _weigh_label_rows if keep_rows else None)
+
+    def details(self) -> dict[str, Any]:
+        """`per_class`: precision, recall, f1 and support (rows that have it) of each label."""
+        return {"per_class": _table(*_label_counts(self._state))}
+
+    def _check(self, outputs: Tensor, targets: Tensor) -> None:
+        _check_shapes("MultilabelMetrics", outputs, targets)
+        if outputs.shape[1:] != (self._num_labels,):
+            raise InputError(
+                f"MultilabelMetrics: expected probabilities (N, {self._num_labels}), found {_shape(outputs)}"
+            )
+        _check_probabilities("MultilabelMetrics", outputs, targets)
+
+    def _count(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return _label_columns(outputs, targets).sum(0)
+
+    def _numbers(self) -> Numbers:
+        return _label_numbers(self._state)
+
+
+class RegressionMetrics(Metrics):
+    """Values and targets (N,) or (N, K) in the targets' own unit; numbers are plain means over outputs.
+
+    rmse, mae, r2; with `keep_rows` also median_absolute_error.
+    """
+
+    def __init__(self, keep_rows: bool = False) -> None:
+        # Moments of no rows, into which those of any number of outputs can be merged.
+        none = torch.zeros(1, 5, dtype=torch.float64)
+        super().__init__(none, _weigh_value_rows if keep_rows else None, _merge_moments)
+
+    def _check(self, outputs: Tensor, targets: Tensor) -> None:
+        _check_shapes("RegressionMetrics", outputs, targets)
+        if self._state[0, 0] > 0 and len(self._state) != _columns(targets).shape[1]:
+            raise InputError(
+                f"RegressionMetrics: expected {len(self._state)} outputs as before, found {_shape(targets)}"
+            )
+
+    def _count(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return _moments(outputs, targets)
+
+    def _numbers(self) -> Numbers:
+        return _value_numbers(self._state)
+
+
+class TokenMetrics(Metrics):
+    """Scores (..., V), logits or probabilities, and targets (...) int64; negative targets are padding and do not count.
+
+    token_accuracy: share of tokens whose highest score is the right one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(torch.zeros(2, dtype=torch.float64), None)
+
+    def _check(self, outputs: Tensor, targets: Tensor) -> None:
+        if outputs.shape[:-1] != targets.shape:
+            expected = ", ".join([*map(str, targets.shape), "V"])
+            raise InputError(f"TokenMetrics: expected scores ({expected}), found {_shape(outputs)}")
+
+    def _count(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        best, predictions = outputs.max(-1)
+        real = targets >= 0
+        nan = _nan_if_any(best.where(real, 0.0))
+        return torch.stack([((predictions == targets) & real).sum() + nan, real.sum()])
+
+    def _numbers(self) -> Numbers:
+        return {"token_accuracy": self._state[0] / self._state[1]}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Kept rows: from whole-number weights (R, N) of the rows to numbers, each (R,), sorted and squared once for all resamples
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _weigh_class_rows(probabilities: Tensor, targets: Tensor) -> Callable[[Tensor], Numbers]:
+    targets, rankings = targets.long(), _rankings(probabilities, targets)
+    losses = _log_losses(probabilities, targets)
+    columns = torch.cat([losses[:, None], _gaps(_both_classes(probabilities), targets)], 1)
+
+    def numbers_of(weights: Tensor) -> Numbers:
+        means = weights.double() @ columns / len(targets)
+        gaps, (roc, precision) = means[:, 1:].abs().sum(1), _mean_areas(rankings, weights)
+        return {"log_loss": means[:, 0], "calibration_error": gaps, "roc_auc": roc, "average_precision": precision}
+
+    return numbers_of
+
+
+def _weigh_label_rows(probabilities: Tensor, targets: Tensor) -> Callable[[Tensor], Numbers]:
+    columns, rankings = _label_columns(probabilities, targets), _rankings(probabilities, targets)
+
+    def numbers_of(weights: Tensor) -> Numbers:
+        roc, precision = _mean_areas(rankings, weights)
+        return _label_numbers(weights.double() @ columns) | {"roc_auc": roc, "average_precision": precision}
+
+    return numbers_of
+
+
+def _weigh_value_rows(values: Tensor, targets: Tensor) -> Callable[[Tensor], Numbers]:
+    targets = _columns(targets).double()
+    errors, offsets = _columns(values).double() - targets, targets - targets.mean(0)
+    columns = torch.cat([offsets, offsets.square(), errors.square(), errors.abs()], 1)
+    sorted_errors, order = errors.abs().sort(0)
+
+    def numbers_of(weights: Tensor) -> Numbers:
+        shift, squares, squared_errors, absolute_errors = (weights.double() @ columns).chunk(4, 1)
+        spread = squares - shift.square() / len(targets)
+        spread = spread.where(spread > 1e-12 * squares, 0.0)  # a resample of equal targets, but for rounding
+        moments = [torch.full_like(spread, len(targets)), shift, spread, squared_errors, absolute_errors]
+        medians = _weighted_medians(sorted_errors, order, weights)
+        return _value_numbers(torch.stack(moments, -1)) | {"median_absolute_error": medians}
+
+    return numbers_of
+
+
+def _pieces(resamples: int, size: int) -> list[int]:
+    """Cut as many resamples as time allows into pieces that fit the cache, when each is `size` numbers."""
+    resamples = min(resamples, max(100, 200_000_000 // max(size, 1)))
+    piece = max(1, 1_000_000 // max(size, 1))
+    return [min(piece, resamples - start) for start in range(0, resamples, piece)]
+
+
+def _row_weights(num_rows: int, resamples: int, rng: np.random.Generator) -> Tensor:
+    """How often each row is drawn in each resample: (R, N) float32."""
+    drawn = rng.integers(num_rows, size=(resamples, num_rows)) + num_rows * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * num_rows).astype(np.float32)
+    return torch.from_numpy(counts).view(resamples, num_rows)
+
+
+def _joined(pieces: list[Numbers]) -> Numbers:
+    return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Means of scalars
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class RunningMean:
+    """Weighted mean of scalars that stay on their device: adding one never waits for it. NaN stays NaN."""
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[Tensor, Tensor]] = []
+        self._sums = torch.zeros(2, dtype=torch.float64)  # of value * weight, of weights
+
+    def add(self, value: Tensor, weight: Tensor | float = 1.0) -> None:
+        """Add a () value that counts `weight` times, such as a mean loss and the number of rows it is the mean of."""
+        wide = torch.float32 if value.device.type == "mps" else torch.float64  # mps has no float64
+        value = value.detach().to(wide, copy=True)  # the caller may reuse its memory, as a CUDA graph does
+        weight = weight.detach() if isinstance(weight, torch.Tensor) else value.new_full((), weight)
+        self._pending.append((value, weight.to(wide, copy=True)))
+        if len(self._pending) == 64:
+            self._fold()
+
+    def clear(self) -> None:
+        """Forget what was added."""
+        self.__init__()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        self._fold()
+        return {"sums": self._sums}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self._sums, self._pending = state["sums"], []
+
+    def gather(self) -> None:
+        """Add what all processes added. Call it once, after the last `add`."""
+        self._fold()
+        self._sums = all_sum(self._sums.cpu())
+
+    def compute(self) -> float:
+        """The mean so far, waiting for the device; NaN when nothing was added."""
+        self._fold()
+        total, weight = self._sums.tolist()
+        return total / weight if weight else math.nan
+
+    def _fold(self) -> None:
+        if not self._pending:
+            return
+        values, weights = (torch.stack(pending) for pending in zip(*self._pending, strict=True))
+        folded = torch.stack([(values * weights).sum(), weights.sum()])
+        self._sums, self._pending = self._sums.to(folded) + folded, []
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What comes in
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _widest(tensor: Tensor) -> Tensor:
+    """Without gradient, on a device that has float64, and in no less than float32."""
+    tensor = tensor.detach()
+    tensor = tensor.cpu() if tensor.device.type == "mps" else tensor
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _on_cpu(tensor: Tensor) -> Tensor:
+    return _widest(tensor).cpu()
+
+
+def _nan_if_any(values: Tensor) -> Tensor:
+    """() float64: NaN if any of `values` is, else 0."""
+    return torch.zeros((), dtype=torch.float64, device=values.device).where(~values.isnan().any(), math.nan)
+
+
+def _shape(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _check_shapes(where: str, outputs: Tensor, targets: Tensor) -> None:
+    if outputs.shape != targets.shape:
+        raise InputError(f"{where}: expected two equal shapes, found {_shape(outputs)} and targets {_shape(targets)}")
+
+
+def _check_rows(where: str, outputs: Tensor, targets: Tensor) -> None:
+    """Either (N, C) and classes (N,), or two equal shapes."""
+    if outputs.ndim != 2 or targets.shape != outputs.shape[:1]:
+        _check_shapes(where, outputs, targets)
+
+
+def _check_classes(where: str, classes: Tensor, num_classes: int) -> None:
+    if classes.is_floating_point():
+        raise InputError(
+            f"{where}: expected classes as whole numbers, found {classes.dtype}; use argmax for predictions"
+        )
+    low, high = (int(end) for end in classes.aminmax()) if len(classes) else (0, -1)
+    if low < 0 or high >= num_classes:
+        raise InputError(f"{where}: expected classes from 0 to {num_classes - 1}, found {low} to {high}")
+
+
+def _check_probabilities(where: str, probabilities: Tensor, targets: Tensor) -> None:
+    """Probabilities (N, C) with classes (N,), or any shape with 0/1 targets of the same shape."""
+    _check_rows(where, probabilities, targets)
+    if targets.numel() == 0:
+        return
+    sums = probabilities.sum(1) if probabilities.shape != targets.shape else torch.ones_like(targets)
+    low, high, *ends = torch.stack([*probabilities.aminmax(), *sums.to(probabilities.dtype).aminmax()]).tolist()
+    if low < 0 or high > 1 + 1e-6:
+        raise InputError(f"{where}: expected probabilities, found {low:.4g} to {high:.4g}; apply softmax or sigmoid")
+    if ends[0] < 0.99 or ends[1] > 1.01:
+        raise InputError(f"{where}: expected rows that sum to 1, found {ends[0]:.4g} to {ends[1]:.4g}; apply softmax")
+    if probabilities.shape != targets.shape:
+        _check_classes(where, targets, probabilities.shape[1])
+    elif ((targets != 0) & (targets != 1)).any():
+        raise InputError(f"{where}: expected targets 0 and 1, found others")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from truestep.errors import NonFiniteError
 from truestep.nest import tensors_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from torch.optim import Optimizer
 
@@ -40,6 +40,9 @@ class Step(Protocol):
     def count(self) -> float | Tensor: ...
     @property
     def grad_norm(self) -> Tensor: ...
+
+
+StepT = TypeVar("StepT", bound=Step)
 
 
 class Progress(Protocol):
@@ -62,7 +65,7 @@ def leave_out_on_device(optimizer: Optimizer, doubt: Tensor) -> None:
         optimizer.found_inf = (~doubt.isfinite()).float()  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def read_losses(recent: list[Step], mean: RunningMean) -> None:
+def read_losses(recent: list[StepT], mean: RunningMean) -> None:
     """Read the tensors of the last steps all at once, add their losses to the mean, and forget them.
 
     Raises:
@@ -89,7 +92,7 @@ def located(
     model: nn.Module,
     objective: Objective,
     precision: Precision,
-) -> Iterator[None]:
+) -> Generator[None]:
     """Say in a NonFiniteError from within which step it was, and of which examples."""
     try:
         yield

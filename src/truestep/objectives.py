@@ -18,7 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from truestep.errors import InputError, RefusedError
-from truestep.metrics import BinaryMetrics, MulticlassMetrics, MultilabelMetrics, RegressionMetrics, TokenMetrics
+from truestep.metrics import (
+    BinaryMetrics,
+    MulticlassMetrics,
+    MultilabelMetrics,
+    RegressionMetrics,
+    TokenMetrics,
+    perplexity,
+)
 from truestep.nest import tensors_of
 
 IGNORED = -100  # target value that carries no loss; PyTorch's own default for `ignore_index`
@@ -87,6 +94,10 @@ class Objective:
     def rows(self, outputs: Any, targets: Any) -> tuple[Any, Any]:
         """Return the (scores, targets) that a tally takes: one row for each thing that counts."""
         return self.scores(outputs), targets
+
+    def from_loss(self, loss: float) -> dict[str, float]:
+        """Return what follows from the mean loss alone, by name."""
+        return {"loss": loss}
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, **asdict(self)}  # pyright: ignore[reportArgumentType]  # ours are dataclasses
@@ -301,6 +312,9 @@ class NextToken(Objective):
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(-1)
+
+    def from_loss(self, loss: float) -> dict[str, float]:
+        return {"loss": loss, "perplexity": perplexity(loss)}
 
     def metrics(self, *, keep_rows: bool = False) -> Metrics:
         del keep_rows  # nothing here needs all rows, and all tokens' probabilities would be huge

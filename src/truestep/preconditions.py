@@ -18,7 +18,6 @@ from truestep.nonfinite import POLICIES
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from truestep.best import Best
     from truestep.device import Precision
     from truestep.objectives import Objective
 
@@ -47,18 +46,23 @@ def check_steps(
         raise InputError("lbfgs: expected no clipping and no fp16; its line search needs the true gradients.")
 
 
-def check_run(objective: Objective, train: Iterable[Any], valid: Iterable[Any] | None, best: Best, epochs: int) -> None:
+def check_run(
+    objective: Objective,
+    train: Iterable[Any],
+    valid: Iterable[Any] | None,
+    *,
+    monitor: str,
+    patience: int | None,
+    epochs: int,
+) -> None:
     """Raise InputError for what `fit` can't do, and for the first target that does not fit the objective."""
     if epochs < 1:
         raise InputError(f"epochs: expected at least 1, found {epochs}.")
     if isinstance(train, tuple | dict | Dataset):
         raise InputError("train: expected batches, found data. Say how to cut it: Batches(train, 32, shuffle=True).")
-    if valid is None and best.patience is not None:
+    if valid is None and patience is not None:
         raise InputError("patience: expected validation data to watch, found none.")
-    known = [f"valid_{name}" for name in known_metrics(objective)]
-    if best.monitor not in known:
-        hint = did_you_mean(best.monitor, known)
-        raise InputError(f"monitor: expected one of {', '.join(known)}, found '{best.monitor}'.{hint}")
+    check_monitor(objective, monitor)
     for name, batches in (("train", train), ("valid", valid)):
         data = batches.data if isinstance(batches, Batches) and batches.in_memory else batches
         if isinstance(data, tuple | dict) and any(True for _ in tensors_of(data)):
@@ -66,3 +70,11 @@ def check_run(objective: Objective, train: Iterable[Any], valid: Iterable[Any] |
                 objective.check(objective.unpack(data)[1])
             except InputError as error:
                 raise InputError(f"{name} {error}") from None
+
+
+def check_monitor(objective: Objective, monitor: str) -> None:
+    """Raise InputError unless evaluating gives this metric."""
+    known = [f"valid_{name}" for name in known_metrics(objective)]
+    if monitor not in known:
+        hint = did_you_mean(monitor, known)
+        raise InputError(f"monitor: expected one of {', '.join(known)}, found '{monitor}'.{hint}")

@@ -69,7 +69,7 @@ class OptimizerChoices:
     weight_decay: float | None = choice(
         None, "left out, the optimizer's usual one; never for biases and norms", least=0
     )
-    momentum: float = choice(0.9, "for sgd and rmsprop", least=0, below=1)
+    momentum: float = choice(0.9, "for sgd and muon", least=0, below=1)
     nesterov: bool = choice(False, "for sgd")
     args: dict[str, Any] = choice(dict, "further arguments of the optimizer, as args.NAME = VALUE")
 
@@ -88,7 +88,7 @@ class TrainChoices:
     epochs: int = choice(30, "passes over the training data", short="epochs", least=1)
     max_steps: int | None = choice(None, "updates after which to stop", short="max-steps", least=1)
     max_minutes: float = choice(math.inf, "minutes after which to stop", short="max-minutes", least=TINY)
-    batch_size: int = choice(64, "examples a batch", short="batch-size", least=1)
+    batch_size: int = choice(32, "examples a batch", short="batch-size", least=1)
     accumulate: int = choice(1, "batches an update", short="accumulate", least=1)
     max_grad_norm: float = choice(math.inf, "scale gradients down to this L2 norm", short="max-grad-norm", least=TINY)
     max_grad_value: float = choice(math.inf, "cut each gradient to this size", least=TINY)

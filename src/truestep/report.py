@@ -11,12 +11,13 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from truestep import folder as run_folder
 from truestep.errors import InputError, RefusedError
@@ -40,8 +41,8 @@ STOPPED = {
     "max_steps": "stopped at the largest number of steps",
     "max_minutes": "stopped when its time was up",
 }
-# Control characters, lone surrogates, and the marks that turn the direction of the text after them.
 NOTHING = "\N{EN DASH}"
+# Control characters, lone surrogates, and the marks that turn the direction of the text after them.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
@@ -68,7 +69,7 @@ def write_report(folder: Path) -> Path:
         results=results,
         epochs=epochs,
         best=best,
-        skipped=max((int(row.get("skipped", 0)) for row in (*epochs, *steps)), default=0),
+        skipped=max((row.get("skipped", 0) for row in (*epochs, *steps)), default=0),
         stopped=STOPPED.get(results.facts["stopped"], "ended").format(monitor=recipe.train.monitor) if results else "",
         headlines=_headlines(recipe.train.monitor, results.metrics) if results else [],
         charts=_charts(recipe, epochs, steps, best),
@@ -80,7 +81,8 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def _template() -> Any:
+@cache
+def _template() -> Template:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, finalize=printable, trim_blocks=True, lstrip_blocks=True
     )
@@ -164,6 +166,7 @@ class Details:
     """What is known about the classes of one split."""
 
     split: str
+    names: list[str]  # of the classes
     matrix: list[list[Cell]] | None  # rows: true classes; None: there is none, or it is too large to be read
     worst: list[Confusion]  # in its place when it is too large
     per_class: list[tuple[str, dict[str, float]]]
@@ -173,7 +176,6 @@ class Details:
 class Results:
     metrics: list[Metric]
     splits: list[str]
-    classes: list[str]
     details: list[Details]
     best_epoch: int
     examples: dict[str, int]
@@ -204,7 +206,6 @@ def _read_results(path: Path) -> Results:
                 for name in dict.fromkeys(name for metrics in by_split.values() for name in metrics)
             ],
             splits=list(by_split),
-            classes=classes,
             details=[
                 details
                 for split in by_split
@@ -240,6 +241,7 @@ def _details(split: str, content: Mapping[str, Any], classes: Sequence[str]) -> 
     large = len(counts) > LARGEST_MATRIX
     return Details(
         split,
+        names,
         None if large or not counts else cells,
         confusions[:LONGEST_LIST] if large else [],
         list(zip(names, rows, strict=False)),
@@ -260,7 +262,8 @@ def _read_log(path: Path) -> tuple[list[dict[str, float]], list[dict[str, float]
         for row in run_folder.read_metrics(path):
             rows[row["kind"]].append(_numbers({name: value for name, value in row.items() if name != "kind"}))
         for row in (*rows["epoch"], *rows["step"]):
-            row["epoch"], row["step"] = int(row["epoch"]), int(row["step"])
+            for name in ("epoch", "step", *({"skipped"} & row.keys())):
+                row[name] = int(row[name])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
@@ -528,7 +531,9 @@ def _path(points: Sequence[tuple[float, float]], across: Any, down: Any) -> str:
 def _ticks(low: float, high: float, about: int = 5, *, whole: bool = False) -> list[float]:
     """Return round numbers from at most `low` to at least `high`."""
     if high - low <= 1e-9 * max(abs(low), abs(high)):  # a constant is shown by its distance from 0
-        low, high = min(low, 0.0), max(high, 0.0) or float(low == 0)
+        low, high = min(low, 0.0), max(high, 0.0)
+    if high - low < 1e-290:  # all are 0, or as good as that
+        high = low + 1
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
     size = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.9)

@@ -26,12 +26,13 @@ from truestep.metrics import higher_is_better
 from truestep.nest import tensors_of
 from truestep.objectives import Binary, Multiclass, Multilabel, Objective, Regression
 from truestep.optimizers import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, build_optimizer, build_schedule
+from truestep.preconditions import check_monitor
 from truestep.prediction import Predictor
 from truestep.recipe import Recipe
 from truestep.report import write_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     import polars as pl
     from torch.optim import Optimizer
@@ -81,9 +82,9 @@ def train(
         source: a bundled data set, a CSV or Parquet file, a table, a tuple (inputs, targets) of arrays, or a PyTorch
             dataset. None takes the recipe's.
         target: the column to predict.
-        recipe: where all choices begin: a `Recipe` or its file. None takes the defaults.
+        recipe: where all choices begin: a `Recipe` or its file. None takes the defaults, or those of `resume`.
         out: the folder, new or empty. None makes one under `runs/`.
-        resume: the folder of a run that was stopped; its recipe and data are taken, and `choices` may prolong it.
+        resume: the folder of a run that was stopped; its data is taken, and `choices` may prolong it.
         show: progress on stderr.
         say: called with a sentence for each thing that was decided or noticed.
         choices: by short name (`epochs=20`) or in full (`**{"train.epochs": 20}`).
@@ -94,7 +95,7 @@ def train(
         Interrupted: asked to stop by a signal; `resume` goes on from there.
     """
     if resume is not None:
-        recipe, out = Path(resume) / "recipe.toml", Path(resume)
+        recipe, out = recipe or Path(resume) / "recipe.toml", Path(resume)
     made = recipe if isinstance(recipe, Recipe) else Recipe.from_toml(recipe) if recipe else Recipe()
     made = made.changed(choices | ({"target": target} if target else {}))
     if isinstance(source, str | Path):
@@ -122,7 +123,9 @@ def _run(
     say: Callable[[str], None],
 ) -> Run:
     data = load_data(recipe, source)
+    path = path or folder.fresh_name(data.name)
     objective = choose_objective(recipe, data)
+    check_monitor(objective, recipe.train.monitor)
     recipe = resolve(recipe, data, device)
     with torch.device("meta"):  # counts the weights without making them
         size = sum(p.numel() for p in models.build(recipe.model.name, recipe.model.args).parameters())
@@ -138,14 +141,14 @@ def _run(
         batches = {name: _batches(name, split, recipe, device) for name, split in data.splits.items() if len(split)}
         optimizer, scheduler = _optimizer(recipe, model, len(batches["train"]))
         precision = Precision.of(recipe.train.precision, device)
-        with _opened(path, recipe, data, resume=resume) as opened:
+        with _opened(path, recipe, data, resume=resume):
             fitted = fit(
                 distributed.wrap(model), batches["train"], batches.get("valid"), objective, optimizer,
                 epochs=recipe.train.epochs, max_steps=recipe.train.max_steps or math.inf,
                 max_minutes=recipe.train.max_minutes, scheduler=scheduler, accumulate=recipe.train.accumulate,
                 max_grad_norm=recipe.train.max_grad_norm, max_grad_value=recipe.train.max_grad_value,
                 precision=precision, ema_decay=recipe.train.ema_decay, monitor=recipe.train.monitor,
-                patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite, folder=opened, resume=resume,
+                patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite, folder=path, resume=resume,
                 save_seconds=recipe.run.save_seconds, log_every=recipe.run.log_every, show=show, stop=stop,
             )  # fmt: skip
         predictor = Predictor(
@@ -158,21 +161,21 @@ def _run(
             threads,
         )
         figures = {
-            name: _figures(*measure(model, batches[name], objective, precision=precision))
+            name: _figures(objective, *measure(model, batches[name], objective, precision=precision))
             for name in ("valid", "test")
             if name in batches
         }
     results = _results(recipe, data, fitted, figures, size)
     if distributed.is_main():
-        predictor.save(opened / "model")
-        folder.write(opened / "results.json", folder.to_json(results, indent=2) + "\n")
+        predictor.save(path / "model")
+        folder.write(path / "results.json", folder.to_json(results, indent=2) + "\n")
         final = {
             f"{split}_{name}": value for split, metrics in results["metrics"].items() for name, value in metrics.items()
         }
-        with folder.MetricsLog(opened) as log:
+        with folder.MetricsLog(path) as log:
             log.write({"kind": "final", "epoch": fitted.progress.epoch, "step": fitted.progress.step, **final})
-        write_report(opened)
-    return Run(opened, recipe, predictor, results)
+        write_report(path)
+    return Run(path, recipe, predictor, results)
 
 
 def choose_objective(recipe: Recipe, data: Data) -> Objective:
@@ -237,9 +240,9 @@ def evaluate_folder(path: Path | str, source: str | None = None, split: str = "t
             raise RefusedError(f"{recipe.data.source}: no longer the data that {path} was trained on.")
         if not len(part := data.splits[split]):
             raise InputError(f"split: this run has no {split} rows.")
-        return {"split": split} | _figures(*predictor.measure(part.inputs, part.targets))
+        return {"split": split} | _figures(predictor.objective, *predictor.measure(part.inputs, part.targets))
     inputs, targets = predictor.encoder.encode_labelled(source, predictor.target)
-    return {"split": Path(source).name} | _figures(*predictor.measure(inputs, targets))
+    return {"split": Path(source).name} | _figures(predictor.objective, *predictor.measure(inputs, targets))
 
 
 def load_data(recipe: Recipe, source: Any) -> Data:
@@ -293,31 +296,26 @@ def _optimizer(recipe: Recipe, model: nn.Module, batches: int) -> tuple[Optimize
 
 
 @contextmanager
-def _opened(path: Path | None, recipe: Recipe, data: Data, *, resume: bool) -> Iterator[Path]:
-    """Make the folder of the run, and take it away again if the run is refused before its first step."""
+def _opened(path: Path, recipe: Recipe, data: Data, *, resume: bool) -> Generator[None]:
+    """Have a folder for the run, and take it away again if the run is refused before its first line of metrics."""
     fingerprint = _fingerprint(data)
-    if resume:
-        assert path
-        if folder.read_json(path / "environment.json").get("data_sha256") != fingerprint:
-            raise RefusedError(f"{path}: the data is not what this run began with; start a new run.")
-        yield path
-        return
-    path = path or folder.fresh_name(data.name)
-    if not distributed.is_main():
-        yield path
-        return
-    folder.create(path)
-    folder.write(path / "recipe.toml", recipe.to_toml())
-    folder.write(
-        path / "environment.json", folder.to_json(folder.environment() | {"data_sha256": fingerprint}, indent=2)
-    )
+    if resume and folder.read_json(path / "environment.json").get("data_sha256") != fingerprint:
+        raise RefusedError(f"{path}: the data is no longer what this run began with. Start a new run.")
+    made = path
+    if distributed.is_main():
+        if not resume:
+            made = folder.create(path)
+            known = folder.environment() | {"data_sha256": fingerprint}
+            folder.write(path / "environment.json", folder.to_json(known, indent=2) + "\n")
+        folder.write(path / "recipe.toml", recipe.to_toml())
     try:
-        yield path
+        yield
     except InputError:
-        log = path / "metrics.jsonl"
-        if not log.exists() or log.stat().st_size == 0:
-            shutil.rmtree(path)
+        if distributed.is_main() and not (path / "metrics.jsonl").exists():
+            shutil.rmtree(made)
         raise
+    except Interrupted as error:
+        raise Interrupted(f"{error}. Go on with: truestep train --resume {path}", error.exit_code) from None
 
 
 def _fingerprint(data: Data) -> str:
@@ -325,12 +323,12 @@ def _fingerprint(data: Data) -> str:
     digest = hashlib.sha256()
     for split in data.splits.values():
         for tensor in (split.rows, split.targets, *tensors_of(split.inputs)):
-            digest.update(tensor.contiguous().view(torch.uint8).numpy() if tensor.numel() else b"")
+            digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[Callable[[], Interrupted | None]]:
+def stop_on_signals() -> Generator[Callable[[], Interrupted | None]]:
     """Yield a function that says whether Ctrl-C or SIGTERM has come; a second one stops at once."""
     received: list[int] = []
 
@@ -356,12 +354,12 @@ def stop_on_signals() -> Iterator[Callable[[], Interrupted | None]]:
             signal.signal(number, handler)
 
 
-def _figures(loss: float, metrics: Metrics | None) -> dict[str, Any]:
+def _figures(objective: Objective, loss: float, metrics: Metrics | None) -> dict[str, Any]:
     """Return the metrics of a split, their intervals, and what else there is to show."""
     if metrics is None:
-        return {"metrics": {"loss": loss}, "intervals_95": {}, "details": {}}
+        return {"metrics": objective.from_loss(loss), "intervals_95": {}, "details": {}}
     return {
-        "metrics": {"loss": loss, **metrics.compute()},
+        "metrics": objective.from_loss(loss) | metrics.compute(),
         "intervals_95": {name: list(interval) for name, interval in metrics.intervals().items()},
         "details": metrics.details(),
     }
@@ -376,7 +374,10 @@ def _results(
         "objective": data.target.task,
         "model": recipe.model.name,
         "parameters": size,
-        **{kind: {name: found[kind] for name, found in figures.items()} for kind in ("metrics", "intervals_95", "details")},
+        **{
+            kind: {name: found[kind] for name, found in figures.items()}
+            for kind in ("metrics", "intervals_95", "details")
+        },
         "classes": data.target.class_names,
         "examples": {name: len(split) for name, split in data.splits.items()},
         "monitor": recipe.train.monitor,

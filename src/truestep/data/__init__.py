@@ -180,7 +180,7 @@ def _load_table(
             f"{table.name}: expected a column to learn from besides '{target_name}', found none. {' '.join(notes)}".strip()
         )
     id_column = next((column.name for column in described if column.kind == "id"), None)
-    train = table.take([int(row) for row in rows[0]])
+    train = table.take(rows[0].numpy().tolist())
     encoder = (
         PixelEncoder.fit(train, grid, id_column)
         if grid and list(used) == pixels
@@ -247,7 +247,7 @@ def _data(
 
 def _split(inputs: Tensor | dict[str, Tensor] | Dataset[Any], targets: Tensor, rows: Tensor) -> Split:
     if isinstance(inputs, Dataset):
-        return Split(None, targets[rows], rows, Subset(inputs, [int(row) for row in rows]))
+        return Split(None, targets[rows], rows, Subset(inputs, rows.numpy().tolist()))
     taken = {name: part[rows] for name, part in inputs.items()} if isinstance(inputs, dict) else inputs[rows]
     return Split(taken, targets[rows], rows)
 

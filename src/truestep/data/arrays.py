@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import index
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from truestep.data.examples import as_array, check_finite, read_inputs, read_pair
-from truestep.data.scale import mean_and_std
+from truestep.data.scale import mean_and_std, to_float32
 from truestep.data.targets import Target, encode_array_targets
 from truestep.errors import InputError
 
@@ -38,10 +39,7 @@ class ArrayEncoder:
         shape = values.shape[1:]
         if len(shape) > 1 and values.dtype.kind == "f":
             return cls(shape)
-        with np.errstate(over="ignore"):
-            mean, std = mean_and_std(values if len(shape) == 1 else values.reshape(-1, 1))
-        if not (np.isfinite(mean).all() and np.isfinite(std).all()):
-            raise InputError("inputs: the numbers are too large to be scaled.")
+        mean, std = mean_and_std(values if len(shape) == 1 else values.reshape(-1, 1), "inputs")
         return cls(shape, tuple(mean.tolist()), tuple(std.tolist()))
 
     @property
@@ -68,8 +66,9 @@ class ArrayEncoder:
             raise InputError(f"inputs: expected shape ({expected}) as in training, found {values.shape}.")
         check_finite(values)
         if self.mean:
-            values = (values.astype(np.float64) - np.asarray(self.mean)) / np.asarray(self.std)
-        return torch.as_tensor(values.astype(np.float32))
+            with np.errstate(over="ignore"):
+                values = (values.astype(np.float64) - np.asarray(self.mean)) / np.asarray(self.std)
+        return torch.as_tensor(to_float32(values, "inputs, row {}".format))
 
     def encode_labelled(self, source: Any, target: Target) -> tuple[Tensor, Tensor]:
         """Return inputs and targets of a pair of arrays or a dataset."""
@@ -87,7 +86,7 @@ class ArrayEncoder:
     def from_json(cls, content: dict[str, Any]) -> ArrayEncoder:
         """Rebuild what `to_json` gave; raises ValueError, TypeError or KeyError if it is damaged."""
         encoder = cls(*(tuple(content[name]) for name in ("shape", "mean", "std")))
-        if not encoder.shape or not all(size >= 1 for size in encoder.shape):
+        if not encoder.shape or min(map(index, encoder.shape)) < 1:
             raise ValueError("shape")
         if len(encoder.mean) != len(encoder.std) or len(encoder.mean) not in (0, 1, encoder.shape[0]):
             raise ValueError("mean and std")

@@ -66,9 +66,9 @@ def read_bundled(name: str) -> Table:
 def _from_sklearn(data: Bundled, function: str) -> Table:
     if not data.available:
         raise InputError(f"{data.name}: this data set comes with scikit-learn. Run: pip install 'truestep[sklearn]'")
-    from sklearn import datasets  # pyright: ignore[reportMissingTypeStubs, reportMissingImports]
+    from sklearn import datasets
 
-    found: Any = getattr(datasets, function)()  # pyright: ignore[reportUnknownArgumentType]
+    found: Any = getattr(datasets, function)()
     columns = {_plain(str(name)): found.data[:, index] for index, name in enumerate(found.feature_names)}
     classes = getattr(found, "target_names", None)
     columns[data.target] = found.target if classes is None else [str(classes[index]) for index in found.target]

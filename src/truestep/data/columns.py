@@ -6,8 +6,8 @@ Kinds are decided from the whole file, as a reader of its header would; statisti
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,8 +18,6 @@ from truestep.errors import InputError, did_you_mean
 NUMERIC_KINDS = ("numeric", "boolean", "date")  # become numbers
 KINDS = (*NUMERIC_KINDS, "categorical", "text", "id")  # what a user may call a column; the last two are left out
 
-NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-INFINITE = r"^(?i)[+-]?inf(inity)?$"
 LEADING_ZERO = r"^[+-]?0\d"  # a code, such as a postal code: as a number it would lose its zeros
 COMMA_NUMBER = r"^[+-]?\d{1,3}(\.?\d{3})*,\d+$|^[+-]?\d+,\d+$"
 DATE_FORMATS = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S%.f")
@@ -61,7 +59,7 @@ def describe(table: Table, name: str, kind: str | None = None) -> Column:
     extent = None
     if numbers is not None and len(numbers) and not numbers.null_count():
         extent = (float(numbers.min() or 0), float(numbers.max() or 0))  # pyright: ignore[reportArgumentType]
-    examples = [] if series.dtype.is_nested() else as_text(values).unique(maintain_order=True).head(3).to_list()
+    examples = [] if series.dtype.is_nested() else as_text(values.unique(maintain_order=True).head(3)).to_list()
     distinct = 0 if series.dtype.is_nested() else values.n_unique()
     return Column(name, kind, len(series) - len(values), distinct, examples, extent, note)
 
@@ -87,21 +85,26 @@ def _infer(table: Table, series: pl.Series, values: pl.Series) -> tuple[str, str
         return "constant", f"column '{name}' ignored: it is empty."
     if series.n_unique() == 1:
         return "constant", f"column '{name}' ignored: it is {shown(as_text(values)[0])} in every row."
-    if series.dtype == pl.Boolean or _all_parse(parse_booleans, values, pl.String):
+    if series.dtype == pl.Boolean:
         return "boolean", None
-    if series.dtype.is_temporal() or _all_parse(parse_dates, values, pl.String):
+    if series.dtype.is_temporal():
         return "date", None
-    if series.dtype != pl.String or _looks_numeric(values):
+    if series.dtype != pl.String or (_all_parse(parse_numbers, values) and not has_codes(values)):
         return _infer_numbers(series)
+    if _all_parse(parse_booleans, values):
+        return "boolean", None
+    if _all_parse(parse_dates, values):
+        return "date", None
     return _infer_words(table, series, values)
 
 
-def _all_parse(parse: Any, values: pl.Series, dtype: Any) -> bool:
-    return values.dtype == dtype and parse(values).null_count() == 0
+def _all_parse(parse: Callable[[pl.Series], pl.Series], values: pl.Series) -> bool:
+    return parse(values).null_count() == 0
 
 
-def _looks_numeric(values: pl.Series) -> bool:
-    return parse_numbers(values).null_count() == 0 and not values.str.contains(LEADING_ZERO).any()
+def has_codes(values: pl.Series) -> bool:
+    """Whether some of the texts begin with a zero that a number would lose."""
+    return values.dtype == pl.String and bool(values.str.contains(LEADING_ZERO).any())
 
 
 def _infer_numbers(series: pl.Series) -> tuple[str, str | None]:
@@ -132,7 +135,7 @@ def _infer_words(table: Table, series: pl.Series, values: pl.Series) -> tuple[st
     is_long = float(values.str.len_chars().mean() or 0) >= LONG_TEXT  # pyright: ignore[reportArgumentType]
     if distinct == len(series):
         is_id = not is_long and not values.str.contains(r"\s").any() and no_number.sum() > len(values) / 20
-        kind = "id" if is_id or values.str.contains(LEADING_ZERO).any() else "text"
+        kind = "id" if is_id or has_codes(values) else "text"
     elif distinct > FEW_CATEGORIES and (is_long or distinct > len(values) / 2):
         kind = "text"
     else:
@@ -174,8 +177,7 @@ def numbers_of(table: Table, name: str, kind: str = "numeric") -> np.ndarray:
 def parse_numbers(series: pl.Series) -> pl.Series:
     """Return float64, null where there is no number. Infinity is one, for the message it deserves."""
     if series.dtype == pl.String:
-        is_number = series.str.contains(NUMBER) | series.str.contains(INFINITE)
-        return series.set(~is_number, None).cast(pl.Float64, strict=False)
+        return series.cast(pl.Float64, strict=False).fill_nan(None)
     if series.dtype.is_numeric() or isinstance(series.dtype, pl.Boolean | pl.Null):
         return series.cast(pl.Float64).fill_nan(None)
     return _no_values(series)

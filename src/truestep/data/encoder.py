@@ -45,12 +45,12 @@ def encoder_from_json(content: dict[str, Any]) -> Encoder:
     Raises:
         RefusedError: the description is damaged, or from a truestep that knows more kinds.
     """
-    kind = content.get("kind")
-    if kind not in ENCODERS:
-        raise RefusedError(
-            f"encoder: expected one of {', '.join(ENCODERS)}, found '{kind}'.{did_you_mean(str(kind), ENCODERS)}"
-        )
     try:
-        return ENCODERS[kind].from_json(content)
-    except (KeyError, TypeError, ValueError) as error:
+        kind = content["kind"]
+        if kind in ENCODERS:
+            return ENCODERS[kind].from_json(content)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RefusedError(f"encoder: the description is damaged ({type(error).__name__}: {error}).") from None
+    raise RefusedError(
+        f"encoder: expected one of {', '.join(ENCODERS)}, found '{kind}'.{did_you_mean(str(kind), ENCODERS)}"
+    )

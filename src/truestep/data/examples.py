@@ -60,6 +60,8 @@ def read_examples(dataset: Dataset[Any]) -> tuple[np.ndarray, np.ndarray]:
 
 def read_inputs(dataset: Dataset[Any]) -> np.ndarray:
     """Return all inputs, (N, ...), of a dataset of pairs (input, target) or of inputs alone."""
+    if isinstance(dataset, TensorDataset):
+        return as_array(dataset.tensors[0], "inputs")
     examples = [dataset[row] for row in range(_length(dataset))]
     return np.stack([as_array(example[0] if is_pair(example) else example, "inputs") for example in examples])
 

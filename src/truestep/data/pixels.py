@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from truestep.data.columns import numbers_of
-from truestep.data.scale import mean_and_std
+from truestep.data.scale import mean_and_std, to_float32
 from truestep.data.sources import read_table
 from truestep.data.table import Table
 from truestep.data.targets import Target, encode_targets
@@ -51,7 +52,7 @@ class PixelEncoder:
             grid: (height, width).
             id_column: kept for who reads the predictions.
         """
-        mean, std = mean_and_std(_values(table, *grid).reshape(-1, 1))
+        mean, std = mean_and_std(_values(table, *grid).reshape(-1, 1), f"{table.name}, pixels")
         return cls(*grid, float(mean[0]), float(std[0]), id_column)
 
     @property
@@ -68,8 +69,10 @@ class PixelEncoder:
         Raises:
             InputError: a column is missing, or a value is no number.
         """
-        values = (_values(read_table(raw), self.height, self.width) - self.mean) / self.std
-        return torch.as_tensor(values.astype(np.float32)).reshape(-1, 1, self.height, self.width)
+        table = read_table(raw)
+        with np.errstate(over="ignore"):
+            values = (_values(table, self.height, self.width) - self.mean) / self.std
+        return torch.as_tensor(to_float32(values, table.place)).reshape(-1, 1, self.height, self.width)
 
     def encode_labelled(self, source: Any, target: Target) -> tuple[Tensor, Tensor]:
         """Return inputs and targets of rows that have the target column."""
@@ -95,8 +98,10 @@ class PixelEncoder:
     def from_json(cls, content: dict[str, Any]) -> PixelEncoder:
         """Rebuild what `to_json` gave; raises ValueError, TypeError or KeyError if it is damaged."""
         encoder = cls(*(content[name] for name in ("height", "width", "mean", "std", "id_column")))
-        if encoder.height < 1 or encoder.width < 1 or not math.isfinite(encoder.mean) or not 0 < encoder.std < math.inf:
-            raise ValueError("pixels")
+        if min(index(encoder.height), index(encoder.width)) < 1:
+            raise ValueError("height and width")
+        if not math.isfinite(encoder.mean) or not 0 < encoder.std < math.inf:
+            raise ValueError("mean and std")
         return encoder
 
 

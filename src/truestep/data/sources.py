@@ -42,7 +42,7 @@ def read_table(source: Any) -> Table:
 
 def _from_pandas(frame: Any) -> Any:
     try:
-        return pl.from_pandas(frame)  # pyright: ignore[reportUnknownMemberType] - pandas is not always there
+        return pl.from_pandas(frame)
     except (ImportError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"table: can't be taken over from pandas ({reason}). Try: frame.to_parquet(...)") from None

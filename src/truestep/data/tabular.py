@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from truestep.data.columns import NUMERIC_KINDS, as_text, numbers_of
-from truestep.data.scale import mean_and_std
+from truestep.data.scale import mean_and_std, to_float32
 from truestep.data.sources import read_table
 from truestep.data.table import Table
 from truestep.data.targets import Target, encode_targets
-from truestep.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,7 @@ class TableEncoder:
         for name, kind in kinds.items():
             if kind in NUMERIC_KINDS:
                 values = numbers_of(table, name, kind)[:, None]
-                with np.errstate(over="ignore"):
-                    mean, std = mean_and_std(values)
-                if not (np.isfinite(mean[0]) and np.isfinite(std[0])):
-                    raise InputError(f"{table.name}, column '{name}': its numbers are too large to be scaled.")
+                mean, std = mean_and_std(values, f"{table.name}, column '{name}'")
                 numeric.append(NumericColumn(name, kind, float(mean[0]), float(std[0]), bool(np.isnan(values).any())))
             else:
                 categories = as_text(table.column(name)).drop_nulls().unique().sort()
@@ -102,16 +98,9 @@ class TableEncoder:
         return inputs
 
     def _scaled(self, table: Table, column: NumericColumn) -> np.ndarray:
-        values = (numbers_of(table, column.name, column.kind) - column.mean) / column.std
-        too_large = np.abs(values) > np.finfo(np.float32).max
-        if too_large.any():
-            row = int(too_large.argmax())
-            found = table.column(column.name)[row]
-            raise InputError(
-                f"{table.place(row)}, column '{column.name}': expected a number like those in training "
-                f"({column.mean:g} on average), found {found}, which is too large."
-            )
-        return values
+        with np.errstate(over="ignore"):
+            values = (numbers_of(table, column.name, column.kind) - column.mean) / column.std
+        return to_float32(values, lambda row: f"{table.place(row)}, column '{column.name}'")
 
     def encode_labelled(self, source: Any, target: Target) -> tuple[dict[str, Tensor], Tensor]:
         """Return inputs and targets of rows that have the target column."""
@@ -140,7 +129,7 @@ class TableEncoder:
             if column.kind not in NUMERIC_KINDS or not math.isfinite(column.mean) or not 0 < column.std < math.inf:
                 raise ValueError(f"column {column.name!r}")
         for column in categorical:
-            if len(set(column.categories)) != len(column.categories):
+            if pl.Series(column.categories, dtype=pl.String, strict=True).n_unique() != len(column.categories):
                 raise ValueError(f"column {column.name!r}")
         if not numeric and not categorical:
             raise ValueError("no columns")
@@ -149,7 +138,8 @@ class TableEncoder:
 
 def _numbered(table: Table, column: CategoricalColumn) -> np.ndarray:
     words = as_text(table.column(column.name))
-    numbers = pl.DataFrame({"word": column.categories, "number": range(1, len(column.categories) + 1)})
+    known = pl.Series(column.categories, dtype=pl.String)
+    numbers = pl.DataFrame({"word": known, "number": range(1, len(known) + 1)})
     return (
         pl.DataFrame({"word": words})
         .join(numbers, on="word", how="left", maintain_order="left")["number"]

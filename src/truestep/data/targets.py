@@ -11,7 +11,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from truestep.data.columns import LEADING_ZERO, as_text, numbers_of, parse_numbers
+from truestep.data.columns import as_text, has_codes, numbers_of, parse_numbers
+from truestep.data.scale import to_float32
 from truestep.data.table import Table, listed, shown
 from truestep.errors import InputError, did_you_mean
 
@@ -75,7 +76,7 @@ def choose_target(table: Table, name: str, task: str = "auto") -> Target:
         )
     asked = task != "auto"
     numbers = parse_numbers(series)
-    is_numeric = series.dtype != pl.Boolean and not numbers.null_count() and not _has_codes(series)
+    is_numeric = series.dtype != pl.Boolean and not numbers.null_count() and not has_codes(series)
     is_whole = is_numeric and bool((numbers == numbers.round()).all())
     if task == "auto":
         is_quantity = is_numeric and not (is_whole and distinct <= MANY_CLASSES)
@@ -119,7 +120,7 @@ def encode_targets(table: Table, target: Target) -> Tensor:
     """
     series = _complete(table, target.name)
     if target.class_names is None:
-        return torch.as_tensor(numbers_of(table, target.name).astype(np.float32))
+        return torch.as_tensor(to_float32(numbers_of(table, target.name), table.place))
     labels = as_text(series)
     if (unknown := ~labels.is_in(list(target.class_names))).any():
         row = int(unknown.arg_max() or 0)
@@ -155,13 +156,13 @@ def choose_array_target(values: np.ndarray, task: str = "auto") -> Target:
 
 def encode_array_targets(values: np.ndarray, target: Target) -> Tensor:
     """Return targets as `encode_targets`; (N, K) float32 if they were such in training."""
-    if values.ndim == 1:
+    if values.ndim == 1 and (target.has_classes or target.num_outputs == 1):
         return encode_targets(_as_table(values, target.name), target)
-    if target.class_names is not None or values.shape[1] != target.num_outputs:
+    if target.has_classes or values.shape[1:] != (target.num_outputs,):
         expected = "(N,)" if target.has_classes or target.num_outputs == 1 else f"(N, {target.num_outputs})"
         raise InputError(f"targets: expected shape {expected} as in training, found {values.shape}.")
     _check_numbers(values)
-    return torch.as_tensor(values.astype(np.float32))
+    return torch.as_tensor(to_float32(values, "targets, row {}".format))
 
 
 def _as_table(values: np.ndarray, name: str = "target") -> Table:
@@ -185,13 +186,9 @@ def _complete(table: Table, name: str) -> pl.Series:
         row = int(series.is_null().arg_max() or 0)
         raise InputError(
             f"{table.place(row)}, column '{name}': expected a target in every row, found none here "
-            f"({missing} missing of {len(series)}). Take these rows out."
+            f"({missing} missing of {len(series)}; in text files NA, None, ? and the like count as missing). Take these rows out."
         )
     return series
-
-
-def _has_codes(series: pl.Series) -> bool:
-    return series.dtype == pl.String and bool(series.str.contains(LEADING_ZERO).any())
 
 
 def _in_order(labels: pl.Series) -> list[str]:

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+import torch
+
+from truestep.data import bundled, load, read_table
+from truestep.errors import InputError
+
+
+@pytest.mark.parametrize("name", bundled.BUNDLED)
+def test_rows_belong_to_one_split_and_keep_their_numbers(name):
+    data = load(name)
+    rows = torch.cat([split.rows for split in data.splits.values()])
+    assert sorted(rows.tolist()) == list(range(data.facts.rows))
+    encoded, targets = data.encoder.encode_labelled(name, data.target)
+    for split in data.splits.values():
+        assert len(split) == len(split.rows) == len(split.targets)
+        assert torch.equal(targets[split.rows], split.targets)
+        whole = encoded["numeric"] if isinstance(encoded, dict) else encoded
+        part = split.inputs["numeric"] if isinstance(split.inputs, dict) else split.inputs
+        assert torch.equal(whole[split.rows], part)
+
+
+def test_the_same_seed_gives_the_same_data_and_the_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    first, again, other = load("digits", seed=3), load("digits", seed=3), load("digits", seed=4)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first.train.inputs, again.train.inputs)
+    assert not torch.equal(first.train.rows, other.train.rows)
+
+
+def test_without_held_out_rows_everything_is_for_training():
+    data = load("iris", valid=0, test=0)
+    assert [len(split) for split in data.splits.values()] == [150, 0, 0]
+    assert data.valid.inputs["numeric"].shape == (0, 4)
+
+
+def test_a_path_names_the_data_and_drop_and_kinds_are_heard(tmp_path):
+    read_table("iris").frame.write_csv(tmp_path / "flowers.v2.csv")
+    data = load(
+        str(tmp_path / "flowers.v2.csv"),
+        target="species",
+        drop=["sepal_width_cm"],
+        kinds={"petal_width_cm": "categorical"},
+    )
+    assert data.name == "flowers"
+    assert data.encoder.spec["num_numeric"] == 2
+    assert len(data.encoder.spec["cardinalities"]) == 1
+
+
+def test_another_target_than_the_known_one_can_be_learnt():
+    data = load("iris", target="petal_width_cm")
+    assert data.target.task == "regression"
+    assert "categories" in data.train.inputs
+
+
+class Frame:
+    """As much of pandas as is looked at before polars takes over."""
+
+    __module__ = "pandas.core.frame"
+
+
+def test_pandas_frames_go_through_polars(monkeypatch):
+    iris = read_table("iris").frame
+    monkeypatch.setattr(pl, "from_pandas", lambda _: iris)
+    assert load(Frame(), target="species").facts.rows == 150
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"table: can't be taken over from pandas .*to_parquet"):
+        load(Frame(), target="species")
+
+
+def test_lazy_frames_and_compact_types_are_taken():
+    iris = read_table("iris").frame.with_columns(pl.col("species").cast(pl.Categorical)).lazy()
+    assert torch.equal(load(iris, target="species").train.inputs["numeric"], load("iris").train.inputs["numeric"])
