@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 import truestep as ts
 from truestep import loop
+from truestep.batches import batches_on
 from truestep.objectives import IGNORED
 
 SEED, N, BATCH, EPOCHS = 3, 45, 8, 3  # ragged: 45 = 5 * 8 + 5, so the sixth batch is short
@@ -550,6 +551,17 @@ def test_the_best_weights_come_back_and_patience_ends_the_run():
     assert fitted.best.epoch == values.index(max(values)) + 1
     assert len(values) == fitted.best.epoch + 3
     assert ts.evaluate(model, (x[:20], y[:20]), ts.Multiclass(4))["accuracy"] == max(values)
+
+
+def test_batches_are_moved_to_where_the_model_is():
+    """The meta device stands for a GPU: a batch left on the CPU would raise."""
+    model = nn.Linear(6, 4).to("meta")
+    x, y, *_ = problem("multiclass")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, foreach=True)
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), BATCH)
+    for batches in (ts.Batches((x, y), BATCH), loader):
+        moved = batches_on(torch.device("meta"), batches)
+        assert len(list(ts.train_steps(model, moved, ts.Multiclass(4), optimizer))) == 6
 
 
 @pytest.mark.parametrize(("monitor", "mode"), [("valid_loss", "min"), ("valid_accuracy", "max")])

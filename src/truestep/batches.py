@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -31,7 +32,7 @@ class Batches:
         batch_size: examples a batch, over all processes together. The last batch of an epoch may be smaller.
         shuffle: a new order each epoch, drawn from (seed, epoch) by a generator of our own.
         seed: of that order.
-        device: where batches are moved to.
+        device: where batches are moved to; None leaves them where the data is.
         num_workers: processes that read a dataset; tensors need none.
         every_rank: whether each process sees all the examples instead of its share.
         rows: the numbers by which people know the examples, for messages: (N,) int64. By default 0 to N - 1.
@@ -47,7 +48,7 @@ class Batches:
         *,
         shuffle: bool = False,
         seed: int = 0,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | None = None,
         num_workers: int = 0,
         every_rank: bool = False,
         rows: Tensor | None = None,
@@ -57,9 +58,9 @@ class Batches:
         if batch_size < 1:
             raise InputError(f"batch_size: expected at least 1, found {batch_size}.")
         self.data, self.batch_size, self.shuffle, self.seed = data, batch_size, shuffle, seed
-        self.device, self.num_workers, self.every_rank = torch.device(device), num_workers, every_rank
+        self.num_workers, self.every_rank = num_workers, every_rank
         self.num_examples, self.rows = _length(data), rows
-        self.moves = any(tensor.device != self.device for tensor in tensors_of(data))
+        self.device = None if device is None else torch.device(device)
         if self.num_examples == 0:
             raise InputError("data: expected at least one example, found none.")
 
@@ -107,7 +108,7 @@ class Batches:
         tensors, rebuild = flatten(self.data)
         for share in shares:
             rows = [tensor.index_select(0, share) for tensor in tensors]
-            if self.moves:
+            if self.device is not None:
                 rows = [tensor.to(self.device, non_blocking=True) for tensor in rows]
             yield rebuild(rows)
 
@@ -121,24 +122,27 @@ class Batches:
             generator=generator,
         )
         for batch in loader:
-            yield to_device(batch, self.device)
+            yield batch if self.device is None else to_device(batch, self.device)
 
 
-def as_batches(data: Any, device: torch.device | str = "cpu") -> Iterable[Any]:
+def batches_on(device: torch.device, batches: Iterable[Any], epoch: int = 0, start: int = 0) -> Iterator[Any]:
+    """Yield the batches of one epoch from the `start`-th on, on a device.
+
+    Args:
+        device: of the model.
+        batches: `Batches`, or any other iterable of batches, which knows no epochs: it is begun anew each time.
+        epoch: its number.
+        start: batches to leave out.
+    """
+    iterator = batches.epoch(epoch, start) if isinstance(batches, Batches) else islice(batches, start, None)
+    return iterator if device.type == "cpu" else (to_device(batch, device) for batch in iterator)
+
+
+def as_batches(data: Any, *, every_rank: bool = False) -> Iterable[Any]:
     """Return `data` as something that yields batches: tensors and datasets are cut for evaluation, loaders kept."""
     if isinstance(data, tuple | dict | Tensor) or (isinstance(data, Dataset) and not isinstance(data, IterableDataset)):
-        return Batches(data, EVALUATION_BATCH_SIZE, device=device)
+        return Batches(data, EVALUATION_BATCH_SIZE, every_rank=every_rank)
     return cast("Iterable[Any]", data)
-
-
-def batches_of_epoch(batches: Iterable[Any], number: int, start: int = 0) -> Iterator[Any]:
-    """Iterate over one epoch of `Batches`, or of any other iterable of batches (which has no say about the epoch)."""
-    if isinstance(batches, Batches):
-        return batches.epoch(number, start)
-    iterator = iter(batches)
-    for _ in range(start):
-        next(iterator, None)
-    return iterator
 
 
 def _length(data: Any) -> int:

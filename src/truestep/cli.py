@@ -61,7 +61,7 @@ def _with_recipe(command: Callable[..., None]) -> Callable[..., None]:
             for option in section_fields(section)
             if (section, option.name) != ("data", "source")  # the first argument
         ]
-    command.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__signature__ = signature.replace(parameters=parameters)
     return command
 
 
@@ -89,7 +89,7 @@ def _choices(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the user said, by full name."""
     said = {name.replace("__", "."): value for name, value in options.items() if value is not None}
     return {
-        name: {key: _toml_value(text) for key, text in value.items()} if isinstance(value, dict) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        name: {key: _toml_value(text) for key, text in value.items()} if isinstance(value, dict) else value
         for name, value in said.items()
     }
 

@@ -91,7 +91,7 @@ def reproducible(seed: int, threads: int, *, deterministic: bool = True) -> Gene
             if deterministic:
                 torch.use_deterministic_algorithms(mode=True, warn_only=True)
                 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, once, at its start
-            torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]  torch leaves it untyped
+            torch.manual_seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002  a user's data set may draw from the global generator
             random.seed(seed)
             yield
@@ -108,7 +108,7 @@ def preserved_rng() -> Generator[None]:
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
-        with torch.random.fork_rng(devices=gpus):  # pyright: ignore[reportUnknownMemberType]  torch leaves it untyped
+        with torch.random.fork_rng(devices=gpus):
             yield
     finally:
         np.random.set_state(numpy_state)  # noqa: NPY002

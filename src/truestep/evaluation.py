@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from truestep import distributed
-from truestep.batches import as_batches
+from truestep.batches import as_batches, batches_on
 from truestep.device import FLOAT32, Precision, preserved_rng
 from truestep.objectives import Metrics, Objective, as_objective
 
@@ -62,7 +62,7 @@ def measure(
     loss_sum = count = torch.zeros((), dtype=wide, device=device)
     chunk: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), preserved_rng(), evaluation_mode(model):
-        for batch in as_batches(batches, device):
+        for batch in batches_on(device, as_batches(batches)):
             inputs, targets = objective.unpack(batch)
             with precision.autocast():
                 outputs = objective.forward(model, inputs)

@@ -94,9 +94,9 @@ def _strict(content: Any) -> Any:
     if isinstance(content, float) and not math.isfinite(content):
         return "NaN" if math.isnan(content) else "Infinity" if content > 0 else "-Infinity"
     if isinstance(content, dict):
-        return {str(key): _strict(value) for key, value in content.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return {str(key): _strict(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_strict(value) for value in content]  # pyright: ignore[reportUnknownVariableType]
+        return [_strict(value) for value in content]
     return content
 
 
@@ -105,9 +105,9 @@ def from_json(content: Any) -> Any:
     if isinstance(content, str) and content in {"NaN", "Infinity", "-Infinity"}:
         return float(content)
     if isinstance(content, dict):
-        return {key: from_json(value) for key, value in content.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: from_json(value) for key, value in content.items()}
     if isinstance(content, list):
-        return [from_json(value) for value in content]  # pyright: ignore[reportUnknownVariableType]
+        return [from_json(value) for value in content]
     return content
 
 
@@ -126,7 +126,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RefusedError(f"{path}: damaged ({error}).") from None
     if not isinstance(content, dict):
         raise RefusedError(f"{path}: damaged (expected a JSON object).")
-    return content  # pyright: ignore[reportUnknownVariableType]
+    return content
 
 
 class MetricsLog:

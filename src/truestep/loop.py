@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from truestep import distributed
-from truestep.batches import batches_of_epoch
+from truestep.batches import batches_on
 from truestep.best import Best
 from truestep.checkpoint import Checkpoints
 from truestep.device import Precision
@@ -82,15 +82,15 @@ def train_steps(
     Raises:
         NonFiniteError: a loss or gradient is NaN or infinite. Off the CPU, see `truestep.nonfinite`.
     """
+    check_steps(
+        model, optimizer, precision, accumulate=accumulate,
+        max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
+    )  # fmt: skip
     objective, batches, parameters = as_objective(objective), iter(batches), list(model.parameters())
     precision = Precision.of(precision, parameters[0].device)
     autocast, scaler, parallel = precision.autocast(), precision.scaler, distributed.world_size() > 1
     at_once = reads_at_once(parameters, on_nonfinite)
     buffers = list(model.buffers()) if on_nonfinite == "skip" or scaler.is_enabled() else []
-    check_steps(
-        optimizer, precision, accumulate=accumulate,
-        max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
-    )  # fmt: skip
 
     while group := [objective.unpack(batch) for batch in islice(batches, accumulate)]:
         total = sum(objective.count(targets) for _, targets in group)
@@ -124,7 +124,7 @@ def train_steps(
             else:
                 leave_out_on_device(optimizer, doubt)
             if refused and on_nonfinite == "stop":
-                raise explain(model, group, objective, loss, precision)
+                raise explain(distributed.unwrap(model), group, objective, loss, precision)
             if not refused:
                 if max_grad_norm < math.inf:
                     clip_grads_with_norm_(parameters, max_grad_norm, grad_norm)
@@ -217,7 +217,8 @@ def fit(
     """
     objective, bare = as_objective(objective), distributed.unwrap(model)
     check_run(objective, train, valid, monitor=monitor, patience=patience, epochs=epochs)
-    precision = Precision.of(precision, next(model.parameters()).device)
+    device = next(model.parameters()).device
+    precision = Precision.of(precision, device)
     ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay else None
     kept = ema.module if ema else bare  # evaluated, compared, and left in `model` at the end
     best, mean, progress, history = Best(monitor, patience), RunningMean(), Progress(), list[dict[str, Any]]()
@@ -233,9 +234,9 @@ def fit(
         while not progress.stopped:
             model.train()
             recent: list[Step] = []  # steps whose tensors nobody has read yet
-            with located(progress, train, accumulate, model, objective, precision):
+            with located(progress, train, accumulate, bare, objective, precision):
                 for step in train_steps(
-                    model, batches_of_epoch(train, progress.epoch, progress.batch), objective, optimizer,
+                    model, batches_on(device, train, progress.epoch, progress.batch), objective, optimizer,
                     scheduler=scheduler, ema=ema, precision=precision, accumulate=accumulate,
                     max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
                 ):  # fmt: skip
@@ -254,8 +255,11 @@ def fit(
                         read_losses(recent, mean)
                         checkpoints.save(asdict(progress) | {"log_size": log.size})
                         raise interruption
-                    if progress.step >= max_steps or progress.seconds >= 60 * max_minutes:
-                        progress.stopped = "max_steps" if progress.step >= max_steps else "max_minutes"
+                    if progress.step >= max_steps:
+                        progress.stopped = "max_steps"
+                    elif max_minutes < math.inf and distributed.any_rank(progress.seconds >= 60 * max_minutes):
+                        progress.stopped = "max_minutes"
+                    if progress.stopped:
                         break
                 read_losses(recent, mean)
 
@@ -263,7 +267,7 @@ def fit(
             if valid is not None:
                 metrics = evaluate(kept, valid, objective, precision=precision, keep_rows=best.needs_rows)
                 row |= {f"valid_{name}": value for name, value in metrics.items()}
-                best.update(row, progress.epoch + 1, kept)
+                row["improved"] = best.update(row, progress.epoch + 1, kept)
                 if isinstance(scheduler, ReduceLROnPlateau):
                     scheduler.step(row[monitor])
             if not progress.stopped:

@@ -594,7 +594,9 @@ class _ClassMetrics(Metrics):
         matrix, _, _, in_top = self._parts()
         truth, predicted = matrix.nonzero().unbind(1)
         count = int(matrix.sum())
-        shares, share_in_top = (matrix[truth, predicted] / max(count, 1)).numpy(), float(in_top) / max(count, 1)
+        if not count:
+            return {}
+        shares, share_in_top = (matrix[truth, predicted] / count).numpy(), float(in_top) / count
 
         def draw(piece: int) -> Numbers:
             cells = torch.from_numpy(rng.multinomial(count, shares, size=piece)).double()
@@ -886,12 +888,12 @@ def _check_probabilities(where: str, probabilities: Tensor, targets: Tensor) -> 
     _check_rows(where, probabilities, targets)
     if targets.numel() == 0:
         return
-    sums = probabilities.sum(1) if probabilities.shape != targets.shape else torch.ones_like(targets)
-    low, high, *ends = torch.stack([*probabilities.aminmax(), *sums.to(probabilities.dtype).aminmax()]).tolist()
+    sums = probabilities.sum(1) if probabilities.shape != targets.shape else probabilities.new_ones(1)
+    low, high, least, most = torch.stack([*probabilities.aminmax(), *sums.aminmax()]).tolist()  # one wait for all four
     if low < 0 or high > 1 + 1e-6:
         raise InputError(f"{where}: expected probabilities, found {low:.4g} to {high:.4g}; apply softmax or sigmoid")
-    if ends[0] < 0.99 or ends[1] > 1.01:
-        raise InputError(f"{where}: expected rows that sum to 1, found {ends[0]:.4g} to {ends[1]:.4g}; apply softmax")
+    if least < 0.99 or most > 1.01:
+        raise InputError(f"{where}: expected rows that sum to 1, found {least:.4g} to {most:.4g}; apply softmax")
     if probabilities.shape != targets.shape:
         _check_classes(where, targets, probabilities.shape[1])
     elif ((targets != 0) & (targets != 1)).any():

@@ -30,8 +30,8 @@ def map_tensors(function: Callable[[Tensor], Tensor], nest: Any) -> Any:
     if isinstance(nest, tuple | list):
         parts = [map_tensors(function, part) for part in cast("list[Any]", nest)]
         if hasattr(nest, "_fields"):  # a named tuple takes its fields one by one
-            return type(nest)(*parts)  # pyright: ignore[reportUnknownVariableType]
-        return type(nest)(parts)  # pyright: ignore[reportUnknownVariableType, reportCallIssue]
+            return type(nest)(*parts)
+        return type(nest)(parts)
     return nest
 
 

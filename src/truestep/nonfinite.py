@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from truestep.batches import Batches
+from truestep.batches import Batches, batches_on
 from truestep.errors import NonFiniteError
 from truestep.nest import tensors_of
 
@@ -101,7 +101,7 @@ def located(
         where = f"epoch {progress.epoch + 1}, step {step}"
         if isinstance(train, Batches):
             if error.steps_ago:  # read too late to have its batches at hand
-                again = islice(train.epoch(progress.epoch, first), accumulate)
+                again = islice(batches_on(next(model.parameters()).device, train, progress.epoch, first), accumulate)
                 error = explain(model, [objective.unpack(batch) for batch in again], objective, None, precision)
             where += f", examples {train.name(progress.epoch, first, accumulate)}"
         raise NonFiniteError(f"{where}: {error}") from None

@@ -367,7 +367,7 @@ def objective_from_json(content: Mapping[str, Any]) -> Objective:
     """
     kind = OBJECTIVES.get(str(content.get("name")))
     known = {field.name for field in fields(kind)} if kind else set[str]()  # pyright: ignore[reportArgumentType]
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items() if name != "name"}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items() if name != "name"}
     if kind is None or not set(values) <= known:
         raise RefusedError(f"objective: expected one of {', '.join(OBJECTIVES)} and its fields, found {dict(content)}.")
     try:

@@ -64,7 +64,7 @@ class MuonWithAdamW(Optimizer):
             loss = closure() if closure else None
         for part, groups in ((self.muon, self.param_groups[:1]), (self.adamw, self.param_groups[1:])):
             part.state, part.param_groups = self.state, groups  # ours may have come from a checkpoint since
-            part.step()  # pyright: ignore[reportUnknownMemberType]  torch leaves it untyped
+            part.step()
         return loss
 
 

@@ -10,21 +10,23 @@ from torch.optim import LBFGS
 from torch.utils.data import Dataset
 
 from truestep.batches import Batches
+from truestep.device import Precision
 from truestep.errors import InputError, did_you_mean
 from truestep.evaluation import known_metrics
 from truestep.nest import tensors_of
 from truestep.nonfinite import POLICIES
 
 if TYPE_CHECKING:
+    from torch import nn
     from torch.optim import Optimizer
 
-    from truestep.device import Precision
     from truestep.objectives import Objective
 
 
 def check_steps(
+    model: nn.Module,
     optimizer: Optimizer,
-    precision: Precision,
+    precision: Precision | str,
     *,
     accumulate: int,
     max_grad_norm: float,
@@ -32,6 +34,8 @@ def check_steps(
     on_nonfinite: str,
 ) -> None:
     """Raise InputError for options of `train_steps` that are out of range or can't go together."""
+    if next(model.parameters(), None) is None:
+        raise InputError("model: expected parameters to train, found none.")
     if accumulate < 1:
         raise InputError(f"accumulate: expected at least 1 batch, found {accumulate}.")
     for name, value in (("max_grad_norm", max_grad_norm), ("max_grad_value", max_grad_value)):
@@ -42,7 +46,8 @@ def check_steps(
         raise InputError("max_grad_norm, max_grad_value: expected one of them, found both.")
     if on_nonfinite not in POLICIES:
         raise InputError(f"on_nonfinite: expected {' or '.join(POLICIES)}, found '{on_nonfinite}'.")
-    if isinstance(optimizer, LBFGS) and (clips or precision.scaler.is_enabled()):
+    scales = precision == "fp16" or (isinstance(precision, Precision) and precision.scaler.is_enabled())
+    if isinstance(optimizer, LBFGS) and (clips or scales):
         raise InputError("lbfgs: expected no clipping and no fp16; its line search needs the true gradients.")
 
 

@@ -7,7 +7,7 @@ last bits depend, are fixed and travel with the model.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from truestep import folder, models
-from truestep.batches import Batches, as_batches
+from truestep.batches import as_batches, batches_on
 from truestep.data import Encoder, Target, encoder_from_json, target_from_json
 from truestep.device import FLOAT32, Precision, choose, reproducible
 from truestep.errors import InputError, RefusedError
@@ -59,9 +59,7 @@ def predict(
     """
     objective = as_objective(objective)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    batches: Iterable[Any] = as_batches(inputs, device)
-    if isinstance(batches, Batches):
-        batches.every_rank = True  # rows in order, all in this process
+    batches = batches_on(device, as_batches(inputs, every_rank=True))  # rows in order, all in this process
     with torch.no_grad(), evaluation_mode(model), precision.autocast():
         outputs = torch.cat([objective.forward(model, batch).cpu() for batch in batches])
     return Predictions(outputs, objective.scores(outputs), objective.predictions(outputs))

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 from truestep import distributed
 
 REDRAW_SECONDS = 0.25
-COLUMNS = 2  # validation metrics shown besides the loss; metrics.jsonl has them all
+COLUMNS = 1  # validation metrics shown besides the loss; metrics.jsonl has them all
 
 
 class Position(Protocol):
@@ -85,8 +85,11 @@ class Display:
             names = [name for name in row if name.startswith("valid_") and name != "valid_loss"][:COLUMNS]
             self.columns = ["train_loss", *(["valid_loss"] if "valid_loss" in row else []), *names]
             self._print("  ".join(["  epoch", *(f"{name:>14}" for name in self.columns), f"{'lr':>9}", "   time"]))
+        best = "  best" if row.get("improved") else ""
         figures = [f"{row[name]:>{max(14, len(name))}.4f}" for name in self.columns]
-        self._print("  ".join([f"{row['epoch']:>7}", *figures, f"{row['lr']:>9.2e}", f"{row['seconds']:>6.1f}s"]))
+        self._print(
+            "  ".join([f"{row['epoch']:>7}", *figures, f"{row['lr']:>9.2e}", f"{row['seconds']:>6.1f}s"]) + best
+        )
 
     def _print(self, line: str) -> None:
         if self.bar:
