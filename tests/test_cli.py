@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -149,7 +150,8 @@ def test_the_recipe_of_a_run_gives_bitwise_the_same_weights_again(passengers):
     assert models[0] == models[1]
 
 
-def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_weights(tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_weights(tmp_path, number, code):
     options = ["--epochs", 400, "--run.log-every", 5, "--model.args.dropout", 0.3]
     arguments = ["train", "iris", "--out", "run", *options]
     process = subprocess.Popen(
@@ -162,11 +164,11 @@ def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_weights(tmp_path):
     for line in process.stderr:
         if line.split()[:1] == ["3"]:  # the line of the third epoch
             break
-    process.terminate()
+    process.send_signal(number)
     rest = process.stderr.read()
     process.wait()
     process.stderr.close()
-    assert process.returncode == 143, rest
+    assert process.returncode == code, rest
     assert "truestep train --resume run" in rest
 
     assert in_new_process("train", "--resume", "run", "--quiet", cwd=tmp_path).returncode == 0
@@ -222,6 +224,22 @@ def test_two_processes_give_the_result_of_one(tmp_path):
             if name not in ("seconds", "kind"):
                 assert two[name] == pytest.approx(value, abs=2e-6, rel=2e-6), name
     assert both.stdout.count("test_accuracy") == 1
+
+
+@pytest.mark.parametrize(("policy", "code"), [("stop", 4), ("skip", 0)])
+def test_numbers_that_are_not_finite_stop_the_run_or_are_left_out_and_counted(policy, code, tmp_path, capsys):
+    options = ["--optimizer", "sgd", "--lr", "1e6", "--epochs", "3", "--on-nonfinite", policy, "--quiet"]
+    found, _, err = truestep("train", "diabetes", "--out", tmp_path / "run", *options, capsys=capsys)
+
+    assert found == code
+    assert not list((tmp_path / "run").glob("**/*.tmp"))
+    if policy == "stop":
+        assert len(err.splitlines()) == 1
+        assert "epoch 1, step 2, examples " in err
+        assert "Lower the learning rate" in err
+        assert not (tmp_path / "run" / "checkpoints").exists()
+    else:
+        assert json.loads((tmp_path / "run" / "results.json").read_text())["skipped"] > 0
 
 
 BAD = {

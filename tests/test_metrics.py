@@ -105,6 +105,7 @@ def test_classes_that_are_never_predicted_or_never_true_count_as_in_sklearn():
     assert metrics.precision(p, t, None, 5).tolist() == near([0.5, 1 / 3, math.nan, 0, math.nan])
     assert float(metrics.recall(torch.tensor([0, 1]), torch.tensor([0, 0]))) == 0.25  # class 1 has no rows: recall 0
     assert float(metrics.balanced_accuracy(p, t)) == near(sk.balanced_accuracy_score(t, p))
+    assert float(metrics.balanced_accuracy(torch.tensor([0, 1]), torch.tensor([0, 0]))) == 0.5  # of class 0 alone
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
@@ -143,6 +144,12 @@ def test_a_sure_and_right_model_is_perfectly_calibrated_and_a_sure_and_wrong_one
 
     assert float(metrics.expected_calibration_error(sure, torch.tensor([0, 1, 2]))) == 0
     assert float(metrics.expected_calibration_error(sure, torch.tensor([1, 2, 0]))) == 1
+
+
+def test_a_bin_of_confidence_contains_its_upper_end():
+    probabilities = torch.tensor([[0.5, 0.5], [0.6, 0.4]])  # (0.25, 0.5] and (0.5, 0.75]: gaps of 0.5 and -0.4
+
+    assert float(metrics.expected_calibration_error(probabilities, torch.tensor([1, 0]), num_bins=4)) == near(0.45)
 
 
 @pytest.mark.parametrize("decimals", [8, 1, 0])  # ever more ties; 0: nearly constant scores
@@ -236,6 +243,7 @@ def test_r2_of_equal_targets_is_nan_however_they_are_rounded_or_cut(constant):
 
 TASKS = {
     "multiclass": (lambda: MulticlassMetrics(6, keep_rows=True), partial(classes_of, c=6)),
+    "sure": (lambda: MulticlassMetrics(6, keep_rows=True), partial(classes_of, c=6, sharpness=300)),
     "binary": (lambda: BinaryMetrics(keep_rows=True), lambda n: (classes_of(n, 2)[0][:, 1], classes_of(n, 2)[1])),
     "multilabel": (lambda: MultilabelMetrics(3, keep_rows=True), partial(labels_of, width=3)),
     "one label": (lambda: MultilabelMetrics(1, keep_rows=True), partial(labels_of, width=1)),
@@ -577,6 +585,15 @@ def test_a_thousand_resamples_of_20000_rows_and_10_classes_take_seconds():
     assert time.process_time() - start < 5  # 1.2 measured alone on one core
 
 
+def test_a_resample_of_equal_targets_leaves_r2_out():
+    found = RegressionMetrics(keep_rows=True)
+    targets = torch.tensor([0.1, 0.7, 0.3])
+    found.update(targets + 0.01, targets)
+
+    low, high = found.intervals()["r2"]
+    assert 0.99 < low <= high <= 1
+
+
 def test_large_sets_get_fewer_resamples():
     assert sum(metrics._pieces(1000, 200_000)) == 1000
     assert sum(metrics._pieces(1000, 400_000)) == 500
@@ -686,12 +703,16 @@ def test_running_mean_of_nothing_and_of_nan_is_nan():
 
 
 def test_running_mean_adds_in_float64_and_copies():
-    mean, value = RunningMean(), torch.tensor(1.0, dtype=torch.bfloat16)
+    value, weight = torch.tensor(1.0, dtype=torch.bfloat16), torch.tensor(1.0, dtype=torch.float64)
+    mean, weighted = RunningMean(), RunningMean()
     for i in range(1000):
         value.fill_(1 + i % 2)
+        weight.fill_(1 + 2 * (i % 2))
         mean.add(value, 257)
+        weighted.add(value, weight)
 
     assert mean.compute() == 1.5
+    assert weighted.compute() == 1.75
 
 
 def test_running_mean_keeps_no_more_than_64_values():

@@ -263,11 +263,12 @@ def fit(
                         break
                 read_losses(recent, mean)
 
+            improved = False
             row: dict[str, Any] = {"kind": "epoch", **_at(progress), "train_loss": mean.compute()}
             if valid is not None:
                 metrics = evaluate(kept, valid, objective, precision=precision, keep_rows=best.needs_rows)
                 row |= {f"valid_{name}": value for name, value in metrics.items()}
-                row["improved"] = best.update(row, progress.epoch + 1, kept)
+                improved = best.update(row, progress.epoch + 1, kept)
                 if isinstance(scheduler, ReduceLROnPlateau):
                     scheduler.step(row[monitor])
             if not progress.stopped:
@@ -278,7 +279,7 @@ def fit(
             row |= {"lr": optimizer.param_groups[0]["lr"], "seconds": progress.seconds}
             history.append(row)
             log.write(row)
-            display.epoch(row)
+            display.epoch(row, improved=improved)
             if progress.stopped or time.monotonic() - saved >= save_seconds:
                 checkpoints.save(asdict(progress) | {"log_size": log.size})
                 saved = time.monotonic()

@@ -77,7 +77,7 @@ class Display:
         self.bar.update(self.task, completed=done, epoch=epoch, speed=speed, refresh=True)
         self.due = position.seconds + REDRAW_SECONDS
 
-    def epoch(self, row: Mapping[str, Any]) -> None:
+    def epoch(self, row: Mapping[str, Any], *, improved: bool) -> None:
         """Print the line of an epoch, and before the first one the names of the columns."""
         if not self.enabled:
             return
@@ -85,8 +85,8 @@ class Display:
             names = [name for name in row if name.startswith("valid_") and name != "valid_loss"][:COLUMNS]
             self.columns = ["train_loss", *(["valid_loss"] if "valid_loss" in row else []), *names]
             self._print("  ".join(["  epoch", *(f"{name:>14}" for name in self.columns), f"{'lr':>9}", "   time"]))
-        best = "  best" if row.get("improved") else ""
-        figures = [f"{row[name]:>{max(14, len(name))}.4f}" for name in self.columns]
+        best = "  best" if improved else ""
+        figures = [f"{_digits(row[name]):>{max(14, len(name))}}" for name in self.columns]
         self._print(
             "  ".join([f"{row['epoch']:>7}", *figures, f"{row['lr']:>9.2e}", f"{row['seconds']:>6.1f}s"]) + best
         )
@@ -96,3 +96,7 @@ class Display:
             self.bar.console.print(line, highlight=False, markup=False)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def _digits(value: float) -> str:
+    return f"{value:.4f}" if math.isnan(value) or abs(value) < 1e6 else f"{value:.4e}"

@@ -1,0 +1,86 @@
+"""Two and three processes give the result of one: uneven batches, empty shares, weights, padding and all metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CASES = r"""
+import json, sys
+import torch
+from torch import nn
+import truestep as ts
+from truestep import distributed
+from truestep.objectives import IGNORED
+
+def cases():
+    generator = torch.Generator().manual_seed(0)
+    for rows in (1, 2, 5, 9, 16, 17):
+        x = torch.randn(rows, 6, generator=generator)
+        classes = torch.randint(0, 3, (rows,), generator=generator)
+        tokens = torch.randint(0, 3, (rows, 5), generator=generator)
+        padded = tokens.where(torch.rand(rows, 5, generator=generator) > 0.4, IGNORED)
+        padded[0, 0] = 1
+        linear, embedding = nn.Linear(6, 3), nn.Sequential(nn.Embedding(3, 4), nn.Linear(4, 3))
+        yield f"weights {rows}", linear, (x, classes), ts.Multiclass(3, (1.0, 5.0, 0.1))
+        yield f"regression {rows}", nn.Linear(6, 1), (x, x[:, 0] + 100), ts.Regression("mae", (100.0,), (2.0,))
+        yield f"tokens {rows}", embedding, (tokens, padded), ts.NextToken(3)
+
+found = {}
+with distributed.processes(torch.device("cpu")):
+    torch.manual_seed(0)
+    for name, model, data, objective in cases():
+        for accumulate in (1, 2):
+            for parameter in model.parameters():
+                nn.init.constant_(parameter, 0.1)
+                parameter.data += torch.arange(parameter.numel()).view_as(parameter) / 50
+            wrapped = distributed.wrap(model)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            batches = ts.Batches(data, 4, shuffle=True, seed=1)
+            steps = list(ts.train_steps(wrapped, batches, objective, optimizer, accumulate=accumulate, max_grad_norm=0.5))
+            found[f"{name} x{accumulate}"] = {
+                "losses": [float(step.loss) for step in steps],
+                "counts": [float(step.count) for step in steps],
+                "norms": [float(step.grad_norm) for step in steps],
+                "weights": [p.detach().flatten().tolist() for p in model.parameters()],
+                "metrics": ts.evaluate(model, ts.Batches(data, 4), objective),
+            }
+    if distributed.rank() == 0:
+        json.dump(found, open(sys.argv[1], "w"))
+"""
+
+
+def run(folder: Path, processes: int) -> dict:
+    script, out = folder / "cases.py", folder / f"{processes}.json"
+    script.write_text(CASES)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(port)]
+    command = [sys.executable, *(launcher if processes > 1 else []), str(script), str(out)]
+    end = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert end.returncode == 0, end.stderr
+    return json.loads(out.read_text())
+
+
+def flat(value):
+    if isinstance(value, dict):
+        return [number for name in value for number in flat(value[name])]
+    return [number for part in value for number in flat(part)] if isinstance(value, list) else [value]
+
+
+def test_any_number_of_processes_gives_the_same_numbers(tmp_path):
+    alone = run(tmp_path, 1)
+    for processes in (2, 3):
+        together = run(tmp_path, processes)
+        assert list(together) == list(alone)
+        for name, expected in alone.items():
+            assert flat(together[name]) == pytest.approx(flat(expected), rel=1e-5, abs=1e-6, nan_ok=True), name
