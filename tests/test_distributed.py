@@ -32,8 +32,8 @@ def cases():
         yield f"regression {rows}", nn.Linear(6, 1), (x, x[:, 0] + 100), ts.Regression("mae", (100.0,), (2.0,))
         yield f"tokens {rows}", embedding, (tokens, padded), ts.NextToken(3)
 
-found = {}
-with distributed.processes(torch.device("cpu")):
+def run():
+    found = {}
     torch.manual_seed(0)
     for name, model, data, objective in cases():
         for accumulate in (1, 2):
@@ -51,6 +51,10 @@ with distributed.processes(torch.device("cpu")):
                 "weights": [p.detach().flatten().tolist() for p in model.parameters()],
                 "metrics": ts.evaluate(model, ts.Batches(data, 4), objective),
             }
+    return found
+
+with distributed.processes(torch.device("cpu")):
+    found = run()
     if distributed.rank() == 0:
         json.dump(found, open(sys.argv[1], "w"))
 """

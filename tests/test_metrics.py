@@ -516,10 +516,10 @@ def test_intervals_hold_the_numbers_and_follow_the_seed_alone(task):
     assert torch.equal(before, torch.get_rng_state())
     assert intervals == found.intervals(400, seed=3)
     assert list(intervals) == ([] if task == "tokens" else list(numbers))
+    assert not intervals or intervals != found.intervals(400, seed=4)
     for name, (low, high) in intervals.items():
         slack = high - low if name == "calibration_error" else 0  # resamples are less calibrated than the rows
         assert low - slack <= numbers[name] <= high
-        assert found.intervals(400, seed=4)[name] != (low, high)
         wide_low, wide_high = found.intervals(400, seed=3, level=0.999)[name]
         assert wide_low <= low <= high <= wide_high
 
@@ -530,8 +530,8 @@ def test_intervals_of_rows_are_those_of_resampled_rows():
     found = MulticlassMetrics(3, keep_rows=True)
     found.update(probabilities, t)
     rng = np.random.default_rng(0)
-    draws = [rng.integers(150, size=150) for _ in range(1000)]
-    p = probabilities.argmax(1)
+    draws = [rng.integers(150, size=150) for _ in range(500)]
+    p, intervals = probabilities.argmax(1), found.intervals(4000)
 
     oracle = {
         "accuracy": lambda rows: sk.accuracy_score(t[rows], p[rows]),
@@ -542,7 +542,7 @@ def test_intervals_of_rows_are_those_of_resampled_rows():
     }
     for name, number in oracle.items():
         expected = np.quantile([number(rows) for rows in draws], [0.025, 0.975])
-        low, high = found.intervals(4000)[name]
+        low, high = intervals[name]
         width = expected[1] - expected[0]
         assert [low, high] == pytest.approx(expected.tolist(), abs=0.12 * width)
 
@@ -587,11 +587,11 @@ def test_a_thousand_resamples_of_20000_rows_and_10_classes_take_seconds():
 
 def test_a_resample_of_equal_targets_leaves_r2_out():
     found = RegressionMetrics(keep_rows=True)
-    targets = torch.tensor([0.1, 0.7, 0.3])
+    targets = torch.tensor([0.49625658988952637, 0.7682217955589294, 0.08847743272781372])  # whose rounding shows
     found.update(targets + 0.01, targets)
 
     low, high = found.intervals()["r2"]
-    assert 0.99 < low <= high <= 1
+    assert 0.98 < low <= high <= 1
 
 
 def test_large_sets_get_fewer_resamples():

@@ -6,6 +6,7 @@ is summed over ranks before it is divided, so results do not depend on how many 
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
@@ -27,9 +28,14 @@ def processes(device: torch.device) -> Generator[None]:
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")  # counts live on the CPU
     try:
         yield
+        # A process that leaves while another still sends, or while its wrapped model's threads live, dies of it.
+        gc.collect()
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 
@@ -67,17 +73,12 @@ def share(count: float | Tensor) -> float | Tensor:
     Ranks average their gradients; a loss divided by this share therefore gives the gradient of the sum over all ranks
     divided by the count over all ranks, however unevenly the batch was divided.
     """
-    return all_mean(torch.as_tensor(count, device=_device())) if world_size() > 1 else count
+    return all_mean(torch.as_tensor(count)) if world_size() > 1 else count
 
 
 def any_rank(flag: bool) -> bool:
     """Whether the flag is set on any rank; asked by all at the same point, it keeps them in step."""
-    return bool(all_sum(torch.tensor(float(flag), device=_device()))) if world_size() > 1 else flag
-
-
-def _device() -> torch.device:
-    """Return where tensors must be for this process group to send them."""
-    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+    return bool(all_sum(torch.tensor(float(flag)))) if world_size() > 1 else flag
 
 
 def all_gather(tensor: Tensor) -> list[Tensor]:
