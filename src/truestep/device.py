@@ -44,6 +44,11 @@ def choose(device: str | torch.device = "auto") -> torch.device:
     return torch.device(name)
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """Return the widest float of a device, in which sums are kept: float64, but for Apple's GPUs."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 @dataclass
 class Precision:
     """A number format for the forward pass. With float32 both halves do nothing, so the loop needs no `if`."""

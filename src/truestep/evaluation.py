@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from truestep import distributed
 from truestep.batches import as_batches, batches_on
-from truestep.device import FLOAT32, Precision, preserved_rng
+from truestep.device import FLOAT32, Precision, preserved_rng, widest
 from truestep.objectives import Metrics, Objective, as_objective
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def measure(
     objective = as_objective(objective)
     metrics = objective.metrics(keep_rows=keep_rows)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    wide = torch.float32 if device.type == "mps" else torch.float64  # mps has no float64
-    loss_sum = count = torch.zeros((), dtype=wide, device=device)
+    loss_sum = count = torch.zeros((), dtype=widest(device), device=device)
     chunk: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), preserved_rng(), evaluation_mode(model):
         for batch in batches_on(device, as_batches(batches)):

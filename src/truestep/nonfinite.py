@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from truestep.batches import Batches, batches_on
+from truestep.device import widest
 from truestep.errors import NonFiniteError
 from truestep.nest import tensors_of
 
@@ -73,14 +74,16 @@ def read_losses(recent: list[StepT], mean: RunningMean) -> None:
     """
     if not recent:
         return
-    finite = torch.stack([step.loss + step.grad_norm for step in recent]).isfinite()
+    losses = torch.stack([step.loss for step in recent])
+    finite = (losses + torch.stack([step.grad_norm for step in recent])).isfinite()
     if not bool(finite.all()):
         first = int(finite.int().argmin())
         error = NonFiniteError(f"the loss is {float(recent[first].loss):g}")
         error.steps_ago, error.batches_ago = len(recent) - first, sum(step.batches for step in recent[first:])
         raise error
-    for step in recent:
-        mean.add(step.loss, step.count)
+    losses, counts = losses.to(widest(losses.device)), [step.count for step in recent]
+    weights = torch.stack([torch.as_tensor(count, device=losses.device) for count in counts]).to(losses)
+    mean.add(losses @ weights / weights.sum(), weights.sum())
     recent.clear()
 
 
