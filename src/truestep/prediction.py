@@ -153,10 +153,12 @@ class Predictor:
     def _answers(self, found: Predictions) -> dict[str, Any]:
         """Return the columns of the output table."""
         classes, scores = self.target.class_names, found.scores.numpy()
+        if classes is None and scores.ndim == 1:
+            return {"prediction": scores}
         if classes is None:
-            values = scores.reshape(len(scores), -1).T
-            names = ["prediction"] if len(values) == 1 else [f"prediction_{index}" for index in range(len(values))]
-            return dict(zip(names, values, strict=True))
+            answers = {f"prediction_{index}": column for index, column in enumerate(found.predictions.numpy().T)}
+            probabilities = {f"probability_{index}": column for index, column in enumerate(scores.T)}
+            return answers | probabilities if self.target.task == "multilabel" else answers
         if scores.ndim == 1:  # binary: of the second class
             scores = np.stack([1 - scores, scores], axis=1)
         answers = [classes[index] for index in found.predictions.tolist()]

@@ -94,6 +94,8 @@ def train(
         NonFiniteError: the numbers went NaN or infinite.
         Interrupted: asked to stop by a signal; `resume` goes on from there.
     """
+    if isinstance(choices.get("model"), nn.Module):
+        raise InputError("model: expected the name of a model, found a module. Train your own with truestep.fit.")
     if resume is not None:
         recipe, out = recipe or Path(resume) / "recipe.toml", Path(resume)
     made = recipe if isinstance(recipe, Recipe) else Recipe.from_toml(recipe) if recipe else Recipe()

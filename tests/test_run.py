@@ -1,0 +1,114 @@
+"""A whole run from Python, on every kind of data it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from sklearn import metrics as sk
+from torch.utils.data import Dataset, TensorDataset
+
+import truestep as ts
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(200, 5)).astype(np.float32)
+YES = (X[:, 0] > 0).astype(int)
+VALUES = X[:, 0] * 10 + 100
+
+
+class Lazy(Dataset):
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, row):
+        return torch.tensor(X[row]), int(YES[row])
+
+
+FRAME = pl.DataFrame({"a": X[:, 0], "b": X[:, 1], "c": ["u", "v"] * 100, "y": np.where(YES, "yes", "no")})
+SOURCES = {
+    "binary arrays": ((X, YES), {}, "accuracy", 0.9),
+    "tensors": ((torch.tensor(X), torch.tensor(YES)), {}, "accuracy", 0.9),
+    "a TensorDataset": (TensorDataset(torch.tensor(X), torch.tensor(YES)), {}, "accuracy", 0.9),
+    "a lazy dataset": (Lazy(), {}, "accuracy", 0.9),
+    "a frame": (FRAME, {"target": "y"}, "accuracy", 0.9),
+    "numbers": ((X, VALUES), {}, "r2", 0.8),
+    "two numbers": ((X, np.stack([VALUES, 2 * VALUES], 1)), {}, "r2", 0.6),
+    "labels": ((X, (X > 0).astype(int)[:, :3]), {"objective": "multilabel"}, "f1", 0.8),
+    "images": ((np.where(YES[:, None, None, None], 1.0, 0.0) * np.ones((1, 1, 8, 8)), YES), {}, "accuracy", 1.0),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_run_learns_from(name, tmp_path):
+    source, choices, metric, least = SOURCES[name]
+    run = ts.train(source, out=tmp_path / "run", epochs=8, show=False, **choices)
+
+    assert run.metrics[metric] >= least
+    for file in ("model/model.json", "results.json", "report.html", "recipe.toml"):
+        assert (tmp_path / "run" / file).exists()
+    if name not in ("a TensorDataset", "a lazy dataset"):
+        rows = source.drop("y") if isinstance(source, pl.DataFrame) else source[0]
+        again = ts.Predictor.load(tmp_path / "run")
+        assert again.predict(rows).equals(run.predict(rows))
+
+
+def test_predictions_agree_with_the_figures(tmp_path):
+    run = ts.train(FRAME, "y", out=tmp_path / "run", epochs=4, show=False)
+    rows = ts.data.load(FRAME, target="y").test.rows.tolist()
+    found = run.predict(FRAME[rows].drop("y"))
+    truth = FRAME[rows]["y"] == "yes"
+
+    assert run.metrics["accuracy"] == pytest.approx(sk.accuracy_score(truth, found["prediction"] == "yes"), abs=1e-9)
+    assert run.metrics["roc_auc"] == pytest.approx(sk.roc_auc_score(truth, found["probability_yes"]), abs=1e-6)
+    assert run.metrics["log_loss"] == pytest.approx(sk.log_loss(truth, found["probability_yes"]), rel=1e-5)
+
+
+def test_labels_are_answered_one_by_one(tmp_path):
+    source, choices, *_ = SOURCES["labels"]
+    found = ts.train(source, out=tmp_path / "run", epochs=2, show=False, **choices).predict(X[:9])
+
+    assert found.columns == [f"{kind}_{i}" for kind in ("prediction", "probability") for i in range(3)]
+    assert ((found["probability_1"] > 0.5) == (found["prediction_1"] == 1)).all()
+
+
+def test_a_run_leaves_the_process_as_it_found_it(tmp_path):
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    threads = torch.get_num_threads()
+    ts.train((X, YES), out=tmp_path / "run", epochs=1, show=False, seed=5, **{"run.threads": 2})
+
+    assert torch.equal(torch.rand(4), expected)
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_balanced_weights_are_those_of_scikit_learn(tmp_path):
+    from sklearn.utils.class_weight import compute_class_weight
+
+    classes = np.repeat([0, 1, 2], [140, 40, 20])
+    run = ts.train((X, classes), out=tmp_path / "run", epochs=1, show=False, **{"objective.class_weights": "balanced"})
+    train = ts.data.load((X, classes)).train.targets.numpy()
+
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=train)
+    assert run.predictor.objective.class_weights == pytest.approx(tuple(expected))
+
+
+@pytest.mark.parametrize(
+    ("source", "choices", "said"),
+    [
+        ((X, YES[:10]), {}, "200 inputs, 10 targets"),
+        ((X * np.nan, YES), {}, "inputs, row 0"),
+        ((X, np.zeros(200, int)), {}, "expected targets that differ"),
+        ((X, YES), {"model": torch.nn.Linear(5, 2)}, "Train your own with truestep.fit"),
+        ((X, YES), {"target": "y"}, "target"),
+        (X, {}, "found ndarray"),
+        (None, {}, "expected data to train on"),
+    ],
+)
+def test_data_that_cannot_be_learnt_from_is_refused(source, choices, said, tmp_path):
+    with pytest.raises(ts.InputError) as caught:
+        ts.train(source, out=tmp_path / "run", show=False, **choices)
+    assert said in str(caught.value)
+    assert not (tmp_path / "run").exists()
