@@ -107,7 +107,8 @@ class Batches:
     def _cut(self, shares: Sequence[Tensor]) -> Iterator[Any]:
         tensors, rebuild = flatten(self.data)
         for share in shares:
-            rows = [tensor.index_select(0, share) for tensor in tensors]
+            indices = share.to(tensors[0].device)
+            rows = [tensor.index_select(0, indices) for tensor in tensors]
             if self.device is not None:
                 rows = [tensor.to(self.device, non_blocking=True) for tensor in rows]
             yield rebuild(rows)
