@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,6 +182,73 @@ def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_weights(tmp_path, numb
     assert logs[0] == logs[1]
 
 
+def test_a_finished_run_may_be_prolonged_but_not_changed(passengers, tmp_path, capsys):
+    shutil.copytree(passengers[0] / "run", tmp_path / "run")
+    recipe = (tmp_path / "run" / "recipe.toml").read_bytes()
+    for options, said in {
+        "--lr 0.7": "optimizer.lr: a resumed run keeps it at 0.003, found 0.7",
+        "--optimizer sgd": "optimizer.name: a resumed run keeps it at adamw, found sgd",
+        "--seed 5": "run.seed: a resumed run keeps it at 0, found 5",
+        f"--out {tmp_path / 'other'}": "resume: expected no source, target or out beside it",
+    }.items():
+        code, _, err = truestep("train", "--resume", tmp_path / "run", *options.split(), capsys=capsys)
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert said in err
+        assert (tmp_path / "run" / "recipe.toml").read_bytes() == recipe
+
+    code, _, err = truestep("train", "--resume", tmp_path / "run", "--epochs", "9", "--quiet", capsys=capsys)
+    assert code == 0, err
+    assert [row["epoch"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [*range(1, 10), 9]
+    assert "# Prolonged from epochs = 6" in (tmp_path / "run" / "recipe.toml").read_text()
+
+    (tmp_path / "run" / "metrics.jsonl").write_bytes(b"")
+    code, _, err = truestep("train", "--resume", tmp_path / "run", "--epochs", "11", "--quiet", capsys=capsys)
+    assert code == 3
+    assert "shorter than when the checkpoint was written" in err
+
+
+def test_a_run_without_one_finite_epoch_is_no_success(tmp_path, capsys):
+    options = ["--optimizer", "sgd", "--lr", "1e20", "--epochs", "2", "--on-nonfinite", "skip", "--quiet"]
+    code, _, err = truestep("train", "digits", "--model", "mlp", "--out", tmp_path / "run", *options, capsys=capsys)
+
+    assert code == 4
+    assert "no epoch had a finite valid_loss" in err
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_predictions_never_overwrite_what_they_are_made_from(passengers, capsys):
+    source = passengers[0] / "passengers.csv"
+    code, _, err = truestep("predict", passengers[0] / "run", source, "--out", source, capsys=capsys)
+
+    assert code == 2
+    assert "it would be overwritten" in err
+    assert source.read_text() == PASSENGERS
+
+
+def test_what_training_did_not_know_is_said(passengers, tmp_path, capsys):
+    (tmp_path / "new.csv").write_text(PASSENGERS.replace("male,S", "MALE,S"))
+    code, out, err = truestep("predict", passengers[0] / "run", tmp_path / "new.csv", capsys=capsys)
+
+    assert code == 0
+    assert len(out.splitlines()) == 21
+    assert "note: column 'sex'" in err
+    assert "MALE" in err
+
+
+def test_a_full_disk_is_one_line(passengers):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        end = subprocess.run(
+            [sys.executable, "-m", "truestep", "predict", "run", "passengers.csv"],
+            cwd=passengers[0],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert end.returncode == 2
+    assert end.stderr == "truestep: output: No space left on device.\n"
+
+
 def test_digits_reaches_what_the_readme_promises(tmp_path):
     end = in_new_process("train", "digits", "--out", "run", "--quiet", cwd=tmp_path)
 
@@ -356,7 +424,14 @@ def test_damaged_files_are_refused_with_exit_code_3(passengers, capsys, tmp_path
     for name, change in {
         "model/model.json": lambda b: b[: len(b) // 2],
         "model/model.safetensors": lambda b: b[: len(b) // 2],
+        "model/model.safetensors ": lambda b: b[:-1] + bytes([b[-1] ^ 1]),
+        "model/model.json ": lambda b: b.replace(b'"hidden": [', b'"hidden": [1000000000000,', 1),
+        "model/model.json  ": lambda b: b.replace(b'"mlp"', b'"os.system"'),
+        "model/model.json   ": lambda b: b.replace(b'"hidden"', b'"hiden"'),
+        "model/model.json    ": lambda b: b.replace(b'"format": 1', b'"format": 2'),
+        "model/model.json     ": lambda _: b"[" * 100000,
     }.items():
+        name = name.strip()
         path = folder / "run" / name
         whole = path.read_bytes()
         path.write_bytes(change(whole))
@@ -364,7 +439,7 @@ def test_damaged_files_are_refused_with_exit_code_3(passengers, capsys, tmp_path
         path.write_bytes(whole)
 
         assert (code, out) == (3, "")
-        assert name.rpartition("/")[2] in err
+        assert "run/model/model." in err
         assert len(err.splitlines()) == 1
 
 

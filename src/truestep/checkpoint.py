@@ -68,13 +68,17 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".tmp-{final.name}-{os.getpid()}-{time.time_ns()}"
         temporary.mkdir(mode=0o755)
-        for name, data in files.items():
-            with open_new(temporary / name) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync_folder(temporary)
-        temporary.rename(final)
+        try:
+            for name, data in files.items():
+                with open_new(temporary / name) as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            _sync_folder(temporary)
+            temporary.rename(final)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         _sync_folder(self.folder)
         _read(final)  # only what can be read again lets an older one go
         self._prune()
@@ -107,7 +111,7 @@ class Checkpoints:
         try:
             for name, part in self.parts.items():
                 part.load_state_dict(content[name])
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RefusedError(f"{path}: of another run ({' '.join(str(error).split())}).") from None
         _restore_rng_state(content["rng"])
         return content["progress"]

@@ -5,7 +5,10 @@ Nothing heavy is imported until a command needs it. Progress goes to stderr, res
 
 from __future__ import annotations
 
+import errno
 import inspect
+import math
+import os
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from truestep.data import Data
     from truestep.run import Run
 
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
 app = App(
     name="truestep",
     help="PyTorch training you can trust, read, and leave at any time.",
@@ -37,17 +42,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 3 refused, 4 not finite, 130 or 143 stopped."""
     try:
         app(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()  # here, where a full disk can still be reported
     except cyclopts.CycloptsError as error:
         _fail(str(error), InputError.exit_code)
     except TruestepError as error:
         _fail(str(error), error.exit_code)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _drop_output()
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        _drop_output()
+        _fail(f"{error.filename or 'output'}: {error.strerror}.", InputError.exit_code)
     except KeyboardInterrupt:
         _fail("stopped", 130)
 
 
 def _fail(message: str, exit_code: int) -> None:
-    print(f"truestep: {' '.join(message.split())}", file=sys.stderr)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        print(f"truestep: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(exit_code)
+
+
+def _drop_output() -> None:
+    """Let what is still waiting to be printed go nowhere: Python would fail once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _with_recipe(command: Callable[..., None]) -> Callable[..., None]:
@@ -116,7 +135,7 @@ def train(
 ) -> None:
     """Train a model on data, and leave everything about it in a folder.
 
-    Example: truestep train titanic.csv --target survived --epochs 20
+    Example: truestep train yours.csv --target COLUMN --epochs 20
 
     Args:
         source: a bundled data set (see `truestep data`), or a .csv, .tsv or .parquet file.
@@ -146,8 +165,11 @@ def _summary(finished: Run) -> None:
     results = finished.results
     split = "test" if "test" in results["metrics"] else "valid"
     best = f"best epoch {results['best_epoch']} of {results['epochs']} by {results['monitor']}"
-    print(f"\n{results['steps']:,} updates in {results['seconds']:.1f} s ({best})", file=sys.stderr)
-    _print_figures(results["metrics"].get(split, {}), results["intervals_95"].get(split, {}), split)
+    steps, skipped = results["steps"], results["skipped"]
+    print(f"\n{steps:,} update{'s' * (steps != 1)} in {results['seconds']:.1f} s ({best})", file=sys.stderr)
+    if skipped:
+        print(f"{skipped:,} more left out: their numbers were not finite", file=sys.stderr)
+    _print_figures(results["metrics"].get(split, {}), results["intervals_95"].get(split, {}), f"{split}_")
     print(
         f"\nfolder    {finished.folder}\nreport    {finished.folder / 'report.html'}\n"
         f"next      truestep evaluate {finished.folder}\n          truestep predict {finished.folder} new.csv",
@@ -155,11 +177,13 @@ def _summary(finished: Run) -> None:
     )
 
 
-def _print_figures(metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]], split: str) -> None:
+def _print_figures(metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]], prefix: str) -> None:
+    from truestep.progress import digits
+
     for name, value in metrics.items():
-        low, high = intervals.get(name, (None, None))
-        interval = "" if low is None else f"   95 % interval {low:.4f} to {high:.4f}"
-        print(f"{split}_{name:<24} {value:.4f}{interval}")
+        low, high = intervals.get(name, (math.nan, math.nan))
+        interval = f"   95 % interval {digits(low)} to {digits(high)}" if name in intervals else ""
+        print(f"{prefix + name:<29} {digits(value)}{interval}")
 
 
 @app.command
@@ -186,7 +210,7 @@ def evaluate(
     if json:
         print(to_json(found))
     else:
-        _print_figures(found["metrics"], found["intervals_95"], found["split"])
+        _print_figures(found["metrics"], found["intervals_95"], f"{split}_" if source is None else "")
 
 
 @app.command
@@ -202,7 +226,9 @@ def predict(folder: Path, source: str, /, *, out: Path | None = None) -> None:
 
     if out is not None:
         check_table_path(out)
-    table = Predictor.load(folder).predict(source)
+        if out.exists() and Path(source).exists() and out.samefile(source):
+            raise InputError(f"{out}: expected another file than the one to predict from; it would be overwritten.")
+    table = Predictor.load(folder).predict(source, say=lambda note: print(f"note: {note}", file=sys.stderr))
     if out is None:
         print(table.write_csv(), end="")
     else:

@@ -11,6 +11,7 @@ environment.json   versions, hardware, git commit, command line
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -142,6 +143,8 @@ class MetricsLog:
         self.path = None if folder is None or not distributed.is_main() else Path(folder) / "metrics.jsonl"
         self.file: BinaryIO | None = None
         self.size = size  # bytes of the log so far
+        if size and self.path and (not self.path.exists() or self.path.stat().st_size < size):
+            raise RefusedError(f"{self.path}: damaged (shorter than when the checkpoint was written).")
 
     def write(self, row: Mapping[str, Any]) -> None:
         if self.path is None:
@@ -189,8 +192,10 @@ def save_model(folder: Path, model: nn.Module, description: Mapping[str, Any]) -
     from safetensors.torch import save
 
     folder.mkdir(exist_ok=True)
-    write(folder / "model.safetensors", save(_storable(model.state_dict())))
-    write(folder / "model.json", to_json({"format": FORMAT, **description}, indent=2) + "\n")
+    weights = save(_storable(model.state_dict()))
+    write(folder / "model.safetensors", weights)
+    known = {"format": FORMAT, **description, "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    write(folder / "model.json", to_json(known, indent=2) + "\n")
 
 
 def _storable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -220,18 +225,21 @@ def read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def load_weights(folder: Path, model: nn.Module) -> None:
-    """Fill `model` with the saved weights; every name and shape must fit.
+def load_weights(folder: Path, model: nn.Module, sha256: str) -> None:
+    """Give `model`, which may be on the meta device, the saved weights; every byte, name and shape must fit.
 
     Raises:
         RefusedError: they are damaged, or those of another model.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     path = folder / "model.safetensors"
     try:
-        model.load_state_dict(load_file(path))
+        weights = path.read_bytes()
+        if hashlib.sha256(weights).hexdigest() != sha256:
+            raise RefusedError(f"{path}: damaged (its SHA-256 is not the one in model.json).")
+        model.load_state_dict(load(weights), assign=True)
     except FileNotFoundError:
         raise RefusedError(f"{path}: missing.") from None
     except (SafetensorError, RuntimeError, OSError) as error:

@@ -28,7 +28,7 @@ from truestep.batches import batches_on
 from truestep.best import Best
 from truestep.checkpoint import Checkpoints
 from truestep.device import Precision
-from truestep.errors import Interrupted
+from truestep.errors import InputError, Interrupted
 from truestep.evaluation import evaluate
 from truestep.folder import MetricsLog
 from truestep.metrics import RunningMean
@@ -216,7 +216,7 @@ def fit(
         NonFiniteError: a loss or gradient is NaN or infinite; no checkpoint holds bad weights.
     """
     objective, bare = as_objective(objective), distributed.unwrap(model)
-    check_run(objective, train, valid, monitor=monitor, patience=patience, epochs=epochs)
+    check_run(objective, train, valid, monitor=monitor, patience=patience, epochs=epochs, folder=folder, resume=resume)
     device = next(model.parameters()).device
     precision = Precision.of(precision, device)
     ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay else None
@@ -262,6 +262,10 @@ def fit(
                     if progress.stopped:
                         break
                 read_losses(recent, mean)
+            if not progress.batch:
+                raise InputError(
+                    f"train: epoch {progress.epoch + 1} has no batches. A generator can be read only once."
+                )
 
             improved = False
             row: dict[str, Any] = {"kind": "epoch", **_at(progress), "train_loss": mean.compute()}

@@ -127,7 +127,8 @@ def explain(
     if cause := _bad_before(model, pairs):
         return NonFiniteError(cause)
     if module := _first_bad_module(model, pairs, objective, precision):
-        advice = "Lower the learning rate, clip (--max-grad-norm 1), or use --precision fp32."
+        fp32 = "" if precision.dtype is torch.float32 else ", or use --precision fp32"
+        advice = f"Lower the learning rate, or clip (--max-grad-norm 1){fp32}."
         return NonFiniteError(f"the outputs of module '{module}' are not finite. {advice}")
     value = math.nan if loss is None else float(loss)
     if loss is None:

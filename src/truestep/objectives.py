@@ -129,6 +129,8 @@ class Multiclass(Objective):
     def loss_sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if outputs.ndim < 2 or outputs.shape[1] != self.num_classes:
             raise InputError(f"outputs: expected (N, {self.num_classes}) logits, found shape {tuple(outputs.shape)}.")
+        if targets.dtype != torch.int64:
+            raise InputError(f"targets: expected classes as int64, found {_describe(targets)} of {targets.dtype}.")
         logits = _full(outputs)
         weights = None if self.class_weights is None else _constant(self.class_weights, logits.dtype, logits.device)
         return F.cross_entropy(logits, targets, weight=weights, label_smoothing=self.label_smoothing, reduction="sum")
@@ -339,7 +341,10 @@ class FromFunction(Objective):
         return batch, batch
 
     def forward(self, model: nn.Module, inputs: Any) -> Tensor:
-        return self.function(model, inputs)
+        loss: Any = self.function(model, inputs)
+        if not isinstance(loss, Tensor) or loss.ndim:
+            raise InputError(f"objective: expected a function that returns the mean loss, (), found {_describe(loss)}.")
+        return loss
 
     def loss_sum(self, outputs: Tensor, targets: Any) -> Tensor:
         return outputs * self.count(targets)

@@ -17,6 +17,8 @@ from truestep.nest import tensors_of
 from truestep.nonfinite import POLICIES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
     from torch.optim import Optimizer
 
@@ -34,8 +36,11 @@ def check_steps(
     on_nonfinite: str,
 ) -> None:
     """Raise InputError for options of `train_steps` that are out of range or can't go together."""
-    if next(model.parameters(), None) is None:
-        raise InputError("model: expected parameters to train, found none.")
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not any(p.requires_grad for p in model.parameters()):
+        raise InputError("model: expected parameters to train, found none: all are frozen, or there are none.")
+    if not any(id(p) in trained for p in model.parameters()):
+        raise InputError("optimizer: expected parameters of this model, found none. Make it from model.parameters().")
     if accumulate < 1:
         raise InputError(f"accumulate: expected at least 1 batch, found {accumulate}.")
     for name, value in (("max_grad_norm", max_grad_norm), ("max_grad_value", max_grad_value)):
@@ -59,8 +64,12 @@ def check_run(
     monitor: str,
     patience: int | None,
     epochs: int,
+    folder: Path | str | None,
+    resume: bool,
 ) -> None:
     """Raise InputError for what `fit` can't do, and for the first target that does not fit the objective."""
+    if resume and folder is None:
+        raise InputError("resume: expected the folder of the run to go on with, found none. Give folder=.")
     if epochs < 1:
         raise InputError(f"epochs: expected at least 1, found {epochs}.")
     if isinstance(train, tuple | dict | Dataset):

@@ -22,7 +22,7 @@ from truestep.data import Encoder, Target, encoder_from_json, target_from_json
 from truestep.device import FLOAT32, Precision, choose, reproducible
 from truestep.errors import InputError, RefusedError
 from truestep.evaluation import evaluation_mode, measure
-from truestep.objectives import Objective, as_objective, objective_from_json
+from truestep.objectives import FromFunction, Objective, as_objective, objective_from_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -58,6 +58,10 @@ def predict(
         precision: as in training.
     """
     objective = as_objective(objective)
+    if isinstance(objective, FromFunction):
+        raise InputError(
+            "objective: expected one that says what outputs are, found a function, which gives a loss only."
+        )
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     batches = batches_on(device, as_batches(inputs, every_rank=True))  # rows in order, all in this process
     with torch.no_grad(), evaluation_mode(model), precision.autocast():
@@ -109,7 +113,8 @@ class Predictor:
         content = folder.read_description(path)
         try:
             architecture = content["architecture"]
-            model = models.build(architecture["name"], architecture["args"])
+            with torch.device("meta"):  # takes no memory, whatever sizes a damaged file may ask for
+                model = models.build(architecture["name"], architecture["args"])
             predictor = cls(
                 model=model,
                 architecture=architecture,
@@ -119,21 +124,24 @@ class Predictor:
                 precision=str(content["precision"]),
                 threads=int(content["threads"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise RefusedError(f"{path / 'model.json'}: damaged ({type(error).__name__}: {error}).") from None
-        folder.load_weights(path, model)
+        folder.load_weights(path, model, str(content.get("weights_sha256")))
         model.to(choose(device)).eval()
         return predictor
 
-    def predict(self, source: Any) -> pl.DataFrame:
+    def predict(self, source: Any, say: Callable[[str], None] = lambda _: None) -> pl.DataFrame:
         """Return one row for each of the source's: its id if it has one, the prediction, and the probabilities.
 
         Args:
             source: a CSV or Parquet file, a table, or arrays, as for training but without the target.
+            say: called with a sentence for whatever training did not know, such as a new category.
         """
         import polars as pl
 
         raw = self.encoder.read(source)
+        for note in self.encoder.notes(raw):
+            say(note)
         found = self._run(lambda: predict(self.model, self.encoder.encode(raw), self.objective, precision=self._format))
         ids = self.encoder.ids(raw)
         return pl.DataFrame(({} if ids is None else {ids.name: ids}) | self._answers(found))

@@ -86,7 +86,7 @@ class Display:
             self.columns = ["train_loss", *(["valid_loss"] if "valid_loss" in row else []), *names]
             self._print("  ".join(["  epoch", *(f"{name:>14}" for name in self.columns), f"{'lr':>9}", "   time"]))
         best = "  best" if improved else ""
-        figures = [f"{_digits(row[name]):>{max(14, len(name))}}" for name in self.columns]
+        figures = [f"{digits(row[name]):>{max(14, len(name))}}" for name in self.columns]
         self._print(
             "  ".join([f"{row['epoch']:>7}", *figures, f"{row['lr']:>9.2e}", f"{row['seconds']:>6.1f}s"]) + best
         )
@@ -98,5 +98,6 @@ class Display:
             print(line, file=sys.stderr, flush=True)
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
+    """Return a figure with the digits that matter, and no twenty before the point."""
     return f"{value:.4f}" if math.isnan(value) or abs(value) < 1e6 else f"{value:.4e}"

@@ -54,7 +54,7 @@ class ModelChoices:
 
 @dataclass(frozen=True)
 class ObjectiveChoices:
-    name: Literal["auto", "multiclass", "binary", "multilabel", "regression", "next-token"] = choice(
+    name: Literal["auto", "multiclass", "binary", "multilabel", "regression"] = choice(
         "auto", "what to learn", short="objective"
     )
     loss: Literal["mse", "mae", "huber"] = choice("mse", "for regression")

@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from truestep import distributed, folder, models
 from truestep.batches import EVALUATION_BATCH_SIZE, Batches
 from truestep.data import Data, Split, load
 from truestep.device import Precision, choose, choose_threads, reproducible
-from truestep.errors import InputError, Interrupted, RefusedError
+from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
 from truestep.evaluation import measure
 from truestep.loop import Fitted, fit
 from truestep.metrics import higher_is_better
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
     from truestep.objectives import Metrics
+
+
+PROLONGING = ("train.epochs", "train.max_steps", "train.max_minutes")  # what a resumed run may change
 
 
 @dataclass
@@ -84,7 +87,7 @@ def train(
         target: the column to predict.
         recipe: where all choices begin: a `Recipe` or its file. None takes the defaults, or those of `resume`.
         out: the folder, new or empty. None makes one under `runs/`.
-        resume: the folder of a run that was stopped; its data is taken, and `choices` may prolong it.
+        resume: the folder of a run that was stopped; its data and recipe are taken, and `choices` may prolong it.
         show: progress on stderr.
         say: called with a sentence for each thing that was decided or noticed.
         choices: by short name (`epochs=20`) or in full (`**{"train.epochs": 20}`).
@@ -97,6 +100,8 @@ def train(
     if isinstance(choices.get("model"), nn.Module):
         raise InputError("model: expected the name of a model, found a module. Train your own with truestep.fit.")
     if resume is not None:
+        if source is not None or target is not None or out is not None:
+            raise InputError("resume: expected no source, target or out beside it: the run has its own.")
         recipe, out = recipe or Path(resume) / "recipe.toml", Path(resume)
     made = recipe if isinstance(recipe, Recipe) else Recipe.from_toml(recipe) if recipe else Recipe()
     made = made.changed(choices | ({"target": target} if target else {}))
@@ -104,6 +109,8 @@ def train(
         made = made.changed({"data.source": _absolute(str(source))})
     elif source is not None:
         made = made.changed({"data.source": ""})
+    if resume is not None:
+        _check_prolonged(Recipe.from_toml(Path(resume) / "recipe.toml"), made)
     if source is None and not made.data.source:
         raise InputError("source: expected data to train on, found none. Try: truestep train digits")
     path = Path(out) if out is not None else None
@@ -133,6 +140,7 @@ def _run(
         size = sum(p.numel() for p in models.build(recipe.model.name, recipe.model.args).parameters())
     threads, reason = choose_threads(size, recipe.run.threads)
     recipe = recipe.changed({"run.threads": threads})
+    say = say if distributed.is_main() else lambda _: None
     for sentence in data.facts.notes:
         say(sentence)
     say(f"objective {objective.name}: {data.target.reason}")
@@ -153,6 +161,8 @@ def _run(
                 patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite, folder=path, resume=resume,
                 save_seconds=recipe.run.save_seconds, log_every=recipe.run.log_every, show=show, stop=stop,
             )  # fmt: skip
+        if "valid" in batches and not fitted.best.epoch:
+            raise NonFiniteError(f"{path}: no epoch had a finite {recipe.train.monitor}. Lower the learning rate.")
         predictor = Predictor(
             model,
             {"name": recipe.model.name, "args": recipe.model.args},
@@ -178,6 +188,16 @@ def _run(
             log.write({"kind": "final", "epoch": fitted.progress.epoch, "step": fitted.progress.step, **final})
         write_report(path)
     return Run(path, recipe, predictor, results)
+
+
+def _check_prolonged(before: Recipe, now: Recipe) -> None:
+    """Raise InputError for a choice that a resumed run can't change."""
+    for section in fields(Recipe):
+        for name, value in asdict(getattr(now, section.name)).items():
+            was, full = getattr(getattr(before, section.name), name), f"{section.name}.{name}"
+            if value != was and full not in PROLONGING:
+                allowed = ", ".join(PROLONGING)
+                raise InputError(f"{full}: a resumed run keeps it at {was}, found {value}. It may change {allowed}.")
 
 
 def choose_objective(recipe: Recipe, data: Data) -> Objective:
@@ -309,7 +329,7 @@ def _opened(path: Path, recipe: Recipe, data: Data, *, resume: bool) -> Generato
             made = folder.create(path)
             known = folder.environment() | {"data_sha256": fingerprint}
             folder.write(path / "environment.json", folder.to_json(known, indent=2) + "\n")
-        folder.write(path / "recipe.toml", recipe.to_toml())
+        _write_recipe(path, recipe)
     try:
         yield
     except InputError:
@@ -318,6 +338,17 @@ def _opened(path: Path, recipe: Recipe, data: Data, *, resume: bool) -> Generato
         raise
     except Interrupted as error:
         raise Interrupted(f"{error}. Go on with: truestep train --resume {path}", error.exit_code) from None
+
+
+def _write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write recipe.toml; a prolonged run says in it that its recipe alone does not repeat it."""
+    file, notes = path / "recipe.toml", ""
+    if file.exists():
+        notes = "".join(f"{line}\n" for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
+        if (before := Recipe.from_toml(file).train) != recipe.train:
+            notes += f"# Prolonged from epochs = {before.epochs}: the schedule was planned anew, so that this recipe, "
+            notes += "run from its start, gives other weights.\n"
+    folder.write(file, notes + recipe.to_toml())
 
 
 def _fingerprint(data: Data) -> str:
