@@ -256,7 +256,7 @@ def data(
 
     if source is None:
         for name, rows, task, about, available in bundled.names():
-            print(f"{name:<14} {rows:>6,} rows  {task:<11} {about}{'' if available else '  (needs truestep[sklearn])'}")
+            print(f"{name:<14} {rows:>6,} rows  {task:<11} {about}{'' if available else '  (needs scikit-learn)'}")
         return
     found = load(source, target=target)
     if json:

@@ -39,7 +39,7 @@ def choose(device: str | torch.device = "auto") -> torch.device:
     if name == "cuda":
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     if name not in here:
-        hint = did_you_mean(str(device), [known for known in ("auto", *here) if known != str(device)])
+        hint = did_you_mean(str(device), ["auto", *(["cuda"] if gpus else []), *here])
         raise InputError(f"device: expected auto or one that is here ({', '.join(here)}), found '{device}'.{hint}")
     return torch.device(name)
 

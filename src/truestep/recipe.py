@@ -43,13 +43,13 @@ class DataChoices:
     valid: float = choice(0.15, "share of rows to validate on", short="valid", least=0, below=1)
     test: float = choice(0.15, "share of rows to test on, once, at the end", short="test", least=0, below=1)
     drop: tuple[str, ...] = choice((), "columns to leave out")
-    kinds: dict[str, str] = choice(dict, "column kinds to use instead of those found, as kinds.COLUMN = KIND")
+    kinds: dict[str, str] = choice(dict, "column kinds to use instead of those found, as --data.kinds.COLUMN KIND")
 
 
 @dataclass(frozen=True)
 class ModelChoices:
     name: str = choice("auto", "model: auto, linear, mlp, cnn", short="model")
-    args: dict[str, Any] = choice(dict, "arguments of the model, as args.NAME = VALUE")
+    args: dict[str, Any] = choice(dict, "arguments of the model, as --model.args.NAME VALUE")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class OptimizerChoices:
     )
     momentum: float = choice(0.9, "for sgd and muon", least=0, below=1)
     nesterov: bool = choice(False, "for sgd")
-    args: dict[str, Any] = choice(dict, "further arguments of the optimizer, as args.NAME = VALUE")
+    args: dict[str, Any] = choice(dict, "further arguments of the optimizer, as --optimizer.args.NAME VALUE")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ScheduleChoices:
         "cosine", "constant, cosine, one-cycle, step, exponential, polynomial, wsd, plateau", short="schedule"
     )
     warmup: float = choice(0.05, "share of all updates in which the learning rate rises", least=0, below=1)
-    args: dict[str, Any] = choice(dict, "further arguments of the schedule, as args.NAME = VALUE")
+    args: dict[str, Any] = choice(dict, "further arguments of the schedule, as --schedule.args.NAME VALUE")
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,11 @@ def test_classes_have_the_names_of_scikit_learn():
     assert load("breast-cancer").target.class_names == ("benign", "malignant")
 
 
-def test_without_scikit_learn_the_extra_is_named(monkeypatch):
+def test_without_scikit_learn_it_is_asked_for(monkeypatch):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(bundled, "find_spec", lambda name: None if name == "sklearn" else find_spec(name))
     with pytest.raises(
-        InputError, match=r"iris: this data set comes with scikit-learn\. Run: pip install 'truestep\[sklearn\]'"
+        InputError, match=r"iris: this data set comes with scikit-learn\. Install it: pip install scikit-learn"
     ):
         load("iris")
     assert [name for name, *_, available in bundled.names() if available] == ["digits"]

@@ -59,16 +59,32 @@ def test_different_whole_numbers_are_an_id_if_the_name_says_so(name, kind):
     ("values", "note"),
     [
         (["1"] * 20 + ["2"] * 20 + ["n.a."], "column 'c' taken for words: 'n.a.' (x.csv, line 42) is no number."),
-        ([str(row / 2) for row in range(40)] + ["abc"], "column 'c' taken for words: 'abc' (x.csv, line 42) is no number. column 'c' ignored: 41 different texts in 41 rows; kinds.c = \"categorical\" would keep it."),
+        ([str(row / 2) for row in range(40)] + ["abc"], "column 'c' taken for words: 'abc' (x.csv, line 42) is no number. column 'c' ignored: 41 different texts in 41 rows; --data.kinds.c categorical would keep it."),
         (["01", "02"] * 10, "column 'c' taken for words: some of its numbers begin with 0."),
         (["same"] * 30, "column 'c' ignored: it is 'same' in every row."),
         ([None] * 30, "column 'c' ignored: it is empty."),
-        (list(range(30)), "column 'c' ignored: it numbers the rows; kinds.c = \"numeric\" would keep it."),
+        (list(range(30)), "column 'c' ignored: it numbers the rows; --data.kinds.c numeric would keep it."),
+        (["10/8/2021", "11/8/2021"] * 10, "column 'c' taken for words: '10/8/2021' looks like a date; ISO dates, such as 2021-08-10, would be read as such."),
+        ([f"${row},000" for row in range(1, 41)], "column 'c' taken for words: '$1,000' looks like a number; plain numbers, such as 1000.5, would be read as such. column 'c' ignored: 40 different texts in 40 rows; --data.kinds.c categorical would keep it."),
+        (["1,000.50", "2,000.50"] * 10, "column 'c' taken for words: '1,000.50' looks like a number; plain numbers, such as 1000.5, would be read as such."),
+        (["5 %", "7.5 %"] * 10, "column 'c' taken for words: '5 %' looks like a number; plain numbers, such as 1000.5, would be read as such."),
+        (["1.2.10", "10-12", "3/4", "12.5 kg"] * 10, None),
         (["a", "b"] * 10, None),
     ],
 )  # fmt: skip
 def test_what_is_surprising_is_noted(values, note):
     assert column(values).note == note
+
+
+@pytest.mark.parametrize(
+    ("name", "choice"),
+    [
+        ("user id", "'--data.kinds.user id' numeric"),
+        ("a.id", 'data.kinds."a.id" = "numeric"'),  # on the command line the dot would begin another name
+    ],
+)
+def test_a_note_says_how_to_choose_a_kind_whatever_the_name(name, choice):
+    assert column(list(range(30)), name).note.endswith(f"numbers the rows; {choice} would keep it.")
 
 
 def test_a_given_kind_is_taken():

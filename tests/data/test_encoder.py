@@ -27,6 +27,7 @@ def test_json_gives_back_the_same_encoder_bit_for_bit(source):
     assert again == encoder
     assert again.spec == encoder.spec
     raw = encoder.read(source if isinstance(source, str) else source[0])
+    assert encoder.notes(raw) == []
     first, second = encoder.encode(raw), again.encode(again.read(raw))
     if isinstance(first, dict):
         assert first.keys() == second.keys()

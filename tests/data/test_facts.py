@@ -35,6 +35,16 @@ def test_columns_classes_splits_and_gaps_are_told():
     assert "class 'rare' has 1 row: all for training, none to measure by." in facts.notes
 
 
+def test_many_rare_classes_share_a_note():
+    def notes(rare):
+        classes = ["u", "v"] * 20 + [f"r{number}" for number in range(rare)]
+        frame = pl.DataFrame({"x": np.arange(len(classes)) / 2 + 0.25, "y": classes})
+        return [note for note in load(frame, target="y").facts.notes if "class" in note]
+
+    assert notes(5) == [f"class 'r{number}' has 1 row: all for training, none to measure by." for number in range(5)]
+    assert notes(6) == ["6 classes have fewer than 3 rows (r0, r1, r2, ...): all for training, none to measure by."]
+
+
 def test_copies_across_splits_are_counted():
     x = np.random.default_rng(0).normal(size=(100, 3))
     y = np.arange(100) % 2
@@ -43,10 +53,10 @@ def test_copies_across_splits_are_counted():
     train, rest = data.train.rows.numpy() % 100, np.concatenate([data.valid.rows, data.test.rows]) % 100
     across = int(np.isin(rest, train).sum())
     assert data.facts.notes == [
-        f"100 rows have the same inputs as an earlier one; {across} of the 60 held-out rows have a twin in training."
+        f"100 rows have the same inputs as an earlier one; {across} of the 60 held-out rows have duplicate inputs in training."
     ]
     assert data.facts.problems == [
-        f"{across} of 60 held-out rows have the same inputs as a training row: metrics show memory as much as learning."
+        f"{across} of 60 held-out rows have duplicate inputs in training: metrics show memory as much as learning."
     ]
     frame = pl.DataFrame({"a": np.tile(x[:, 0], 2), "b": ["u", "v"] * 100, "y": np.tile(["n", "p", "p", "n"], 50)})
     assert "100 rows have the same inputs as an earlier one" in load(frame, target="y").facts.notes[0]

@@ -40,10 +40,12 @@ FILES = [
     ("infinite", table(l8="inf,a,no"), "x.csv, line 8, column 'x': expected a finite number, found 'inf'"),
     ("overflow", table(l8="1e999,a,no"), "x.csv, line 8, column 'x': expected a finite number, found '1e999'"),
     ("too large", table(l8="1e300,a,no", l9="-1e300,a,no", l10="1e300,b,no"), "column 'x': the numbers are too large to be scaled"),
-    ("decimal comma", table(head="x;g;y").replace(",", ";").replace(".", ",").replace("x,g", "x;g"), "line 2, column 'x': expected a decimal point and no other separator, found '0,0'"),
+    ("decimal comma", table(head="x;g;y").replace(",", ";").replace(".", ",").replace("x,g", "x;g"), "line 2, column 'x': expected a decimal point and no other separator, found '0,0'. Write numbers as 1234.5, or use --data.kinds.x categorical (in a recipe: data.kinds.x = \"categorical\")."),
     ("missing target", table(l5="1,a,", l8="1,a,NA"), "x.csv, line 5, column 'y': expected a target in every row, found none here (2 missing of 30; in text files NA, None, ? and the like count as missing)"),
     ("one class", table().replace("yes", "no"), "column 'y': expected targets that differ, found 'no' in every row"),
-    ("names as target", "x,y\n" + "".join(f"{i * 0.5},name{i}\n" for i in range(30)), "column 'y': expected classes with several rows each, found 30 different values in 30 rows"),
+    ("names as target", "x,y\n" + "".join(f"{i * 0.5},name{i}\n" for i in range(30)), "column 'y': expected classes with several rows each, found 30 different values in 30 rows. Is this the column to learn?"),
+    ("money as target", "x,y\n" + "".join(f"{i * 0.5},${i}.50\n" for i in range(30)), "found 30 different values in 30 rows. '$0.50' looks like a number; plain numbers, such as 1000.5, would be read as such."),
+    ("decimal commas as target", "x;y\n" + "".join(f"{i * 0.5};{i},5\n" for i in range(30)), "found 30 different values in 30 rows. '0,5' looks like a number"),
     ("nothing to learn from", "c,y\n" + "".join(f"7,{i % 2}\n" for i in range(30)), "expected a column to learn from besides 'y', found none. column 'c' ignored: it is '7' in every row"),
 ]  # fmt: skip
 
@@ -56,7 +58,7 @@ def test_a_malformed_file_is_refused_in_one_line(tmp_path, content, words):
 
 
 CHOICES = [
-    ({}, "x.csv: expected the name of the column to learn, found no target. Its columns: x, g, y"),
+    ({}, "x.csv: expected the name of the column to learn, found no target. Give --target COLUMN, one of: x, g, y."),
     ({"target": "yy"}, "expected a column 'yy', found x, g, y. Did you mean"),
     ({"target": "y", "drop": ["h"]}, "drop: expected names of columns (x, g, y), found 'h'"),
     ({"target": "y", "drop": ["y"]}, "expected columns to learn from, found the target 'y'"),
@@ -66,11 +68,11 @@ CHOICES = [
     ({"target": "y", "kinds": {"g": "numeric"}}, "x.csv, line 2, column 'g': expected a number, found 'a'"),
     ({"target": "y", "kinds": {"g": "date"}}, "x.csv, line 2, column 'g': expected a date such as 2026-01-31, found 'a'"),
     ({"target": "y", "kinds": {"x": "boolean"}}, "x.csv, line 2, column 'x': expected true or false, found '0.0'"),
-    ({"target": "y", "task": "multi-class"}, "task: expected auto, multiclass, binary, multilabel, regression, next-token, found 'multi-class'. Did you mean 'multiclass'?"),
-    ({"target": "y", "task": "next-token"}, "task: 'next-token' is learnt from text, found a table"),
-    ({"target": "y", "task": "multilabel"}, "task: 'multilabel' needs one 0/1 target for every label, found the column 'y'"),
+    ({"target": "y", "task": "multi-class"}, "objective: expected auto, multiclass, binary, multilabel, regression, next-token, found 'multi-class'. Did you mean 'multiclass'?"),
+    ({"target": "y", "task": "next-token"}, "objective: 'next-token' is learnt from text, found a table"),
+    ({"target": "y", "task": "multilabel"}, "objective: 'multilabel' needs one 0/1 target for every label, found the column 'y'"),
     ({"target": "y", "task": "regression"}, "x.csv, line 2, column 'y': expected a number, found 'yes'"),
-    ({"target": "x", "task": "multiclass"}, "x.csv, line 3, column 'x': expected a class for multiclass, found the number 0.5"),
+    ({"target": "x", "task": "multiclass"}, "x.csv, line 3, column 'x': expected a class for multiclass, found the number 0.5. For numbers use --objective regression."),
     ({"target": "y", "valid": 0.6, "test": 0.6}, "valid + test: expected less than 1, found 1.2"),
 ]  # fmt: skip
 
@@ -160,7 +162,11 @@ def test_arrays_have_no_columns_to_choose():
     refused("expected none of them for arrays and datasets", (X, Y), target="y")
     refused("targets: expected shape (N,) for multiclass, found (20, 3)", (X, X), task="multiclass")
     refused("targets, row 0: expected 0 or 1 for every label", (X, X + 2), task="multilabel")
-    refused("expected 2 classes for binary, found 5 (0, 1, 2, 3, 4)", (X, np.arange(20) % 5), task="binary")
+    refused(
+        "expected 2 classes for binary, found 5 (0, 1, 2, 3, 4). Use --objective multiclass.",
+        (X, np.arange(20) % 5),
+        task="binary",
+    )
 
 
 def refused(words, source, **choices):

@@ -55,6 +55,43 @@ def test_a_gap_where_training_had_none_is_the_mean():
     assert with_gap.isfinite().all()
 
 
+def test_what_training_never_saw_is_told(tmp_path):
+    whole = FRAME.with_columns(colour=pl.Series(["red", "green", "blue"] * 20))
+    new = pl.DataFrame(
+        {
+            "age": [None] * 6,  # in training there were gaps too
+            "size": [1e9, None, None, 1e9, 1e9, 1e9],
+            "colour": ["RED", "GREEN", "RED", None, "BLUE", "Pink"],
+            "member": [None] + [True] * 5,
+            "joined": ["2026-01-05"] * 6,
+        }
+    )
+    unseen = (
+        "column 'colour': 5 of 6 values were not seen in training (RED, GREEN, BLUE and 1 more); they count as missing."
+    )
+    gaps = [
+        "column 'size': 2 of 6 values are missing, though none was in training; they count as the mean.",
+        "column 'member': 1 of 6 values is missing, though none was in training; it counts as the mean.",
+    ]
+    gap = "column 'colour': 1 of 6 values is missing, though none was in training; it counts as a category never seen."
+    with_gaps, without = data().encoder, data(whole).encoder
+    new.write_csv(tmp_path / "new.csv")
+    for raw in (new, with_gaps.read(tmp_path / "new.csv")):
+        assert with_gaps.notes(raw) == [*gaps, unseen]
+        assert without.notes(raw) == [*gaps, unseen, gap]
+        assert encoder_from_json(without.to_json()).notes(raw) == without.notes(raw)
+    one = whole.with_columns(colour=pl.when(pl.int_range(60) == 3).then(pl.lit("MALE")).otherwise("colour"))
+    assert without.notes(one) == [
+        "column 'colour': 1 of 60 values was not seen in training (MALE); it counts as missing."
+    ]
+
+
+def test_of_rows_like_those_in_training_nothing_is_told(tmp_path):
+    FRAME.write_csv(tmp_path / "x.csv")
+    encoder = data().encoder
+    assert encoder.notes(FRAME) == encoder.notes(encoder.read(tmp_path / "x.csv")) == []
+
+
 def test_held_out_rows_leave_the_encoder_unchanged():
     found = data()
     for split in (found.valid, found.test):
@@ -160,10 +197,13 @@ def test_columns_of_which_training_saw_only_gaps_are_no_obstacle():
     found = data(frame)
     assert found.encoder.spec == {"kind": "table", "num_numeric": 7, "cardinalities": [4, 1]}
     assert found.test.inputs["categories"][:, 1].tolist() == [0] * len(found.test)
+    assert found.encoder.notes(frame) == [
+        "column 'w': 1 of 60 values was not seen in training (word); it counts as missing."
+    ]
     assert found.test.inputs["numeric"].isfinite().all()
 
 
 def test_a_table_of_categories_that_are_no_words_is_refused():
-    column = {"name": "c", "categories": ["a", 3]}
+    column = {"name": "c", "categories": ["a", 3], "gaps": False}
     with pytest.raises(RefusedError, match="damaged"):
         encoder_from_json({"kind": "table", "numeric": [], "categorical": [column], "id_column": None})

@@ -149,7 +149,8 @@ def _load_table(
     target_name = target_name or table.target
     if target_name is None:
         raise InputError(
-            f"{table.name}: expected the name of the column to learn, found no target. Its columns: {listed(columns)}."
+            f"{table.name}: expected the name of the column to learn, found no target. "
+            f"Give --target COLUMN, one of: {listed(columns)}."
         )
     table.column(target_name)
     for column in drop:

@@ -79,6 +79,10 @@ class ArrayEncoder:
         """Return None: nothing identifies the rows of an array but their order."""
         return
 
+    def notes(self, raw: Any) -> list[str]:  # noqa: ARG002 - no array holds gaps or words
+        """Return nothing: an array that `encode` takes has neither gaps nor words."""
+        return []
+
     def to_json(self) -> dict[str, Any]:
         return {"kind": "array", "shape": list(self.shape), "mean": list(self.mean), "std": list(self.std)}
 

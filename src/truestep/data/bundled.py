@@ -65,7 +65,7 @@ def read_bundled(name: str) -> Table:
 
 def _from_sklearn(data: Bundled, function: str) -> Table:
     if not data.available:
-        raise InputError(f"{data.name}: this data set comes with scikit-learn. Run: pip install 'truestep[sklearn]'")
+        raise InputError(f"{data.name}: this data set comes with scikit-learn. Install it: pip install scikit-learn")
     from sklearn import datasets
 
     found: Any = getattr(datasets, function)()

@@ -6,6 +6,7 @@ Kinds are decided from the whole file, as a reader of its header would; statisti
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,6 +22,14 @@ KINDS = (*NUMERIC_KINDS, "categorical", "text", "id")  # what a user may call a 
 LEADING_ZERO = r"^[+-]?0\d"  # a code, such as a postal code: as a number it would lose its zeros
 COMMA_NUMBER = r"^[+-]?\d{1,3}(\.?\d{3})*,\d+$|^[+-]?\d+,\d+$"
 DATE_FORMATS = ("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S%.f")
+DATE_LIKE = (  # a pattern, and what to tell the user of a column of such texts
+    r"^\d{1,2}[/.-]\d{1,2}[/.-]\d{4}\b|^\d{1,2}/\d{1,2}/\d{2}\b|^\d{4}[/.]\d{1,2}[/.]\d{1,2}\b",
+    "a date; ISO dates, such as 2021-08-10, would be read as such.",
+)
+NUMBER_LIKE = (
+    rf"{COMMA_NUMBER}|^[+-]?\d{{1,3}}(,\d{{3}})+(\.\d+)?$|^[+-]?[$€£¥] ?\d[\d.,]*$|^[+-]?\d[\d.,]* ?[$€£¥%]$",
+    "a number; plain numbers, such as 1000.5, would be read as such.",
+)
 ID_NAME = re.compile(r"(?i:id|index|idx)|.*[_ -](?i:id)|.*[a-z]I[dD]")
 
 FEW_CATEGORIES = 20  # so many are categories in a table of any size
@@ -124,13 +133,16 @@ def _infer_words(table: Table, series: pl.Series, values: pl.Series) -> tuple[st
         row = _first(series.str.contains(",").fill_null(value=False))
         raise InputError(
             f"{table.place(row)}, column '{name}': expected a decimal point and no other separator, "
-            f'found {shown(series[row])}. Write numbers as 1234.5, or set kinds.{name} = "categorical".'
+            f"found {shown(series[row])}. Write numbers as 1234.5, or use {_choice(name, 'categorical')} "
+            f"(in a recipe: {_recipe_line(name, 'categorical')})."
         )
     note = ""
     no_number = parse_numbers(series).is_null() & series.is_not_null()
     if no_number.sum() <= len(values) / 20:  # nearly all are numbers; were the others meant to be?
         found = f"{shown(series[_first(no_number)])} ({table.place(_first(no_number))}) is no number"
         note = f"column '{name}' taken for words: {found if no_number.any() else 'some of its numbers begin with 0'}."
+    elif hint := looks_like(values, DATE_LIKE, NUMBER_LIKE):
+        note = f"column '{name}' taken for words: {hint}"
     distinct = values.n_unique()
     is_long = float(values.str.len_chars().mean() or 0) >= LONG_TEXT  # pyright: ignore[reportArgumentType]
     if distinct == len(series):
@@ -147,7 +159,26 @@ def _infer_words(table: Table, series: pl.Series, values: pl.Series) -> tuple[st
 
 
 def _keep(name: str, kind: str) -> str:
-    return f'kinds.{name} = "{kind}" would keep it'
+    return f"{_choice(name, kind)} would keep it"
+
+
+def _choice(name: str, kind: str) -> str:
+    """Return how to choose a kind on the command line; where a dot in the name forbids that, in a recipe."""
+    return _recipe_line(name, kind) if "." in name else f"{shlex.quote(f'--data.kinds.{name}')} {kind}"
+
+
+def _recipe_line(name: str, kind: str) -> str:
+    key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else f'"{name}"'
+    return f'data.kinds.{key} = "{kind}"'
+
+
+def looks_like(values: pl.Series, *forms: tuple[str, str]) -> str:
+    """Say that texts look like one of these forms if nearly all do, and how they would be read as such; else ''."""
+    for pattern, what in forms:
+        alike = values.str.contains(pattern)
+        if alike.sum() >= 0.95 * len(values):
+            return f"{shown(values[_first(alike)])} looks like {what}"
+    return ""
 
 
 def numbers_of(table: Table, name: str, kind: str = "numeric") -> np.ndarray:

@@ -36,6 +36,10 @@ class Encoder(Protocol):
 
     def ids(self, raw: Any) -> pl.Series | None: ...
 
+    def notes(self, raw: Any) -> list[str]:
+        """Say where rows to predict hold what training rows did not, and what becomes of it."""
+        ...
+
     def to_json(self) -> dict[str, Any]: ...
 
 

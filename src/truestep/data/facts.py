@@ -11,13 +11,14 @@ import polars as pl
 
 from truestep.data.columns import Column
 from truestep.data.split import LEAST_ROWS
-from truestep.data.table import Table
+from truestep.data.table import Table, shorten
 from truestep.data.targets import Target
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MANY_COPIES = 0.1  # share of held-out rows that may have twins in training before it is a problem
+MANY_COPIES = 0.1  # share of held-out rows that may have duplicates in training before it is a problem
+MANY_RARE = 5  # more rare classes than this share one note
 
 
 @dataclass
@@ -59,15 +60,20 @@ def note_gaps(facts: Facts, used: Mapping[str, str]) -> None:
 
 def note_rare_classes(facts: Facts) -> None:
     """Say which classes have too few rows to be in every split."""
-    for name, count in facts.classes.items():
-        if count < LEAST_ROWS and len([size for size in facts.splits.values() if size]) > 1:
-            facts.notes.append(
-                f"class '{name}' has {count} row{'s' * (count > 1)}: all for training, none to measure by."
-            )
+    if len([size for size in facts.splits.values() if size]) < 2:
+        return
+    rare = {name: count for name, count in facts.classes.items() if count < LEAST_ROWS}
+    becomes = "all for training, none to measure by."
+    if len(rare) > MANY_RARE:
+        examples = ", ".join(map(shorten, list(rare)[:3]))
+        facts.notes.append(f"{len(rare)} classes have fewer than {LEAST_ROWS} rows ({examples}, ...): {becomes}")
+        return
+    for name, count in rare.items():
+        facts.notes.append(f"class '{name}' has {count} row{'s' * (count > 1)}: {becomes}")
 
 
 def note_copies(facts: Facts, keys: np.ndarray, splits: Mapping[str, Tensor]) -> None:
-    """Say how many rows have the same inputs as an earlier one, and how many held-out ones have a twin in training.
+    """Say how many rows have the same inputs as an earlier one, and how many held-out ones have one in training.
 
     Args:
         facts: gets the notes.
@@ -81,11 +87,11 @@ def note_copies(facts: Facts, keys: np.ndarray, splits: Mapping[str, Tensor]) ->
     across = int(np.isin(held_out, keys[splits["train"].numpy()]).sum())
     facts.notes.append(
         f"{copies} row{'s' * (copies > 1)} ha{'ve' if copies > 1 else 's'} the same inputs as an earlier one; "
-        f"{across} of the {len(held_out)} held-out rows have a twin in training."
+        f"{across} of the {len(held_out)} held-out rows have duplicate inputs in training."
     )
     if across > MANY_COPIES * len(held_out):
         facts.problems.append(
-            f"{across} of {len(held_out)} held-out rows have the same inputs as a training row: "
+            f"{across} of {len(held_out)} held-out rows have duplicate inputs in training: "
             "metrics show memory as much as learning."
         )
 

@@ -84,6 +84,10 @@ class PixelEncoder:
         frame = read_table(raw).frame
         return frame[self.id_column] if self.id_column in frame.columns else None
 
+    def notes(self, raw: Any) -> list[str]:  # noqa: ARG002 - no pixel is missing or a word
+        """Return nothing: pixels that `encode` takes are never missing, and no words."""
+        return []
+
     def to_json(self) -> dict[str, Any]:
         return {
             "kind": "pixels",

@@ -15,7 +15,7 @@ from torch import Tensor
 from truestep.data.columns import NUMERIC_KINDS, as_text, numbers_of
 from truestep.data.scale import mean_and_std, to_float32
 from truestep.data.sources import read_table
-from truestep.data.table import Table
+from truestep.data.table import Table, listed
 from truestep.data.targets import Target, encode_targets
 
 
@@ -32,6 +32,7 @@ class NumericColumn:
 class CategoricalColumn:
     name: str
     categories: tuple[str, ...]  # numbered from 1; 0 is for missing and unseen
+    gaps: bool  # whether values were missing in training
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,9 @@ class TableEncoder:
                 mean, std = mean_and_std(values, f"{table.name}, column '{name}'")
                 numeric.append(NumericColumn(name, kind, float(mean[0]), float(std[0]), bool(np.isnan(values).any())))
             else:
-                categories = as_text(table.column(name)).drop_nulls().unique().sort()
-                categorical.append(CategoricalColumn(name, tuple(categories)))
+                words = as_text(table.column(name))
+                categories = words.drop_nulls().unique().sort()
+                categorical.append(CategoricalColumn(name, tuple(categories), bool(words.null_count())))
         return cls(tuple(numeric), tuple(categorical), id_column)
 
     @property
@@ -112,11 +114,33 @@ class TableEncoder:
         frame = read_table(raw).frame
         return frame[self.id_column] if self.id_column in frame.columns else None
 
+    def notes(self, raw: Table | pl.DataFrame) -> list[str]:
+        """Say which columns hold categories or gaps that training rows had none of, and what they count as."""
+        table = read_table(raw)
+        notes: list[str] = []
+        for column in self.numeric:
+            gaps = table.column(column.name).null_count()
+            if gaps and not column.indicator:
+                notes.append(_gaps_note(column.name, gaps, len(table.frame), "the mean"))
+        for column in self.categorical:
+            words = as_text(table.column(column.name))
+            unseen = words.filter(~words.is_in(list(column.categories)))
+            if count := len(unseen):
+                verb, count_as = ("were", "they count") if count > 1 else ("was", "it counts")
+                examples = listed(unseen.unique(maintain_order=True).to_list(), 3)
+                notes.append(
+                    f"column '{column.name}': {count} of {len(words)} values {verb} not seen in training ({examples}); "
+                    f"{count_as} as missing."
+                )
+            if (gaps := words.null_count()) and not column.gaps:
+                notes.append(_gaps_note(column.name, gaps, len(words), "a category never seen"))
+        return notes
+
     def to_json(self) -> dict[str, Any]:
         return {
             "kind": "table",
             "numeric": [asdict(column) for column in self.numeric],
-            "categorical": [{"name": c.name, "categories": list(c.categories)} for c in self.categorical],
+            "categorical": [asdict(column) | {"categories": list(column.categories)} for column in self.categorical],
             "id_column": self.id_column,
         }
 
@@ -124,7 +148,9 @@ class TableEncoder:
     def from_json(cls, content: dict[str, Any]) -> TableEncoder:
         """Rebuild what `to_json` gave; raises ValueError, TypeError or KeyError if it is damaged."""
         numeric = tuple(NumericColumn(**column) for column in content["numeric"])
-        categorical = tuple(CategoricalColumn(c["name"], tuple(c["categories"])) for c in content["categorical"])
+        categorical = tuple(
+            CategoricalColumn(c["name"], tuple(c["categories"]), c["gaps"]) for c in content["categorical"]
+        )
         for column in numeric:
             if column.kind not in NUMERIC_KINDS or not math.isfinite(column.mean) or not 0 < column.std < math.inf:
                 raise ValueError(f"column {column.name!r}")
@@ -134,6 +160,11 @@ class TableEncoder:
         if not numeric and not categorical:
             raise ValueError("no columns")
         return cls(numeric, categorical, content["id_column"])
+
+
+def _gaps_note(name: str, gaps: int, rows: int, becomes: str) -> str:
+    verb, count_as = ("are", "they count") if gaps > 1 else ("is", "it counts")
+    return f"column '{name}': {gaps} of {rows} values {verb} missing, though none was in training; {count_as} as {becomes}."
 
 
 def _numbered(table: Table, column: CategoricalColumn) -> np.ndarray:

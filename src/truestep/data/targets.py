@@ -11,7 +11,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from truestep.data.columns import as_text, has_codes, numbers_of, parse_numbers
+from truestep.data.columns import NUMBER_LIKE, as_text, has_codes, looks_like, numbers_of, parse_numbers
 from truestep.data.scale import to_float32
 from truestep.data.table import Table, listed, shown
 from truestep.errors import InputError, did_you_mean
@@ -50,10 +50,12 @@ def check_task(task: str) -> None:
     """Refuse a task that doesn't exist, or that needs other data."""
     if task not in ("auto", *TASKS):
         raise InputError(
-            f"task: expected auto, {', '.join(TASKS)}, found '{task}'.{did_you_mean(task, ('auto', *TASKS))}"
+            f"objective: expected auto, {', '.join(TASKS)}, found '{task}'.{did_you_mean(task, ('auto', *TASKS))}"
         )
     if task == "next-token":
-        raise InputError("task: 'next-token' is learnt from text, found a table or arrays. Choose another task.")
+        raise InputError(
+            "objective: 'next-token' is learnt from text, found a table or arrays. Choose another objective."
+        )
 
 
 def choose_target(table: Table, name: str, task: str = "auto") -> Target:
@@ -65,7 +67,7 @@ def choose_target(table: Table, name: str, task: str = "auto") -> Target:
     series = _complete(table, name)
     if task == "multilabel":
         raise InputError(
-            f"task: 'multilabel' needs one 0/1 target for every label, found the column '{name}'. "
+            f"objective: 'multilabel' needs one 0/1 target for every label, found the column '{name}'. "
             "Give arrays: (inputs, targets) with targets of shape (N, labels)."
         )
     labels = as_text(series)
@@ -96,17 +98,18 @@ def choose_target(table: Table, name: str, task: str = "auto") -> Target:
         row = int((numbers != numbers.round()).arg_max() or 0)
         raise InputError(
             f"{table.place(row)}, column '{name}': expected a class for {task}, found the number {series[row]}. "
-            "For numbers choose the task regression."
+            "For numbers use --objective regression."
         )
     if task == "binary" and distinct != 2:
         raise InputError(
             f"{table.name}, column '{name}': expected 2 classes for binary, found {distinct} "
-            f"({listed(_in_order(labels), 5)}). Choose the task multiclass."
+            f"({listed(_in_order(labels), 5)}). Use --objective multiclass."
         )
     if distinct > len(series) / 2:
         raise InputError(
             f"{table.name}, column '{name}': expected classes with several rows each, "
-            f"found {distinct} different values in {len(series)} rows. Is this the column to learn?"
+            f"found {distinct} different values in {len(series)} rows. "
+            f"{looks_like(labels, NUMBER_LIKE) or 'Is this the column to learn?'}"
         )
     classes = tuple(_in_order(labels))
     return Target(task, name, classes, 1 if task == "binary" else len(classes), reason)
