@@ -11,6 +11,7 @@ from torch import nn
 
 from truestep.checkpoint import Checkpoints
 from truestep.errors import InputError, RefusedError
+from truestep.folder import MetricsLog
 
 
 class Holder:
@@ -167,6 +168,24 @@ def test_the_random_state_comes_back(tmp_path):
     checkpoints.restore()
 
     assert torch.equal(torch.rand(5), expected)
+
+
+def test_links_in_the_run_folder_are_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    (outside / ".tmp-mine").mkdir(parents=True)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "checkpoints").symlink_to(outside)
+    with pytest.raises(InputError, match="found a link"):
+        Checkpoints(run, {"model": nn.Linear(3, 2)}).save({"step": 1})
+    assert (outside / ".tmp-mine").exists()
+
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (run / "metrics.jsonl").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        MetricsLog(run, 3).write({})
+    assert victim.read_text() == "precious"
 
 
 def test_a_planted_link_is_not_followed(tmp_path):

@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import math
+import random
 
 import numpy as np
 import pytest
@@ -288,6 +289,109 @@ def test_lbfgs_does_what_its_closure_by_hand_does():
         list(ts.train_steps(model, ts.Batches((x, y), N), ts.Multiclass(4), optimizer))
 
     assert same(model, reference)
+
+
+def test_lbfgs_stops_before_a_loss_that_is_not_finite_spoils_the_weights():
+    x, y, *_ = problem("multiclass")
+    x = x.clone()
+    x[3, 0] = math.nan
+    model = nn.Linear(6, 4)
+    optimizer = torch.optim.LBFGS(model.parameters())
+    with pytest.raises(ts.NonFiniteError, match="the inputs hold nan"):
+        list(ts.train_steps(model, ts.Batches((x, y), N), ts.Multiclass(4), optimizer))
+    assert model.weight.isfinite().all()
+
+
+def test_a_gradient_that_is_nan_at_any_scale_stops_float16_too():
+    class Root(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.linear = nn.Parameter(torch.zeros(6)), nn.Linear(6, 4)
+
+        def forward(self, x):
+            return self.linear(x) + (x * self.scale).norm(dim=1, keepdim=True).sqrt()
+
+    model = Root()
+    with pytest.raises(ts.NonFiniteError, match="gradient of 'scale'"):
+        fit_simply(model=model, precision="fp16", epochs=10)
+
+
+def test_more_steps_than_before_go_on_as_if_the_first_limit_had_not_been(tmp_path):
+    """Also with what watches validation: it must not look twice at an epoch that was cut."""
+
+    def run(folder, resume=False, **limits):
+        x, y, *_ = problem("multiclass")
+        torch.manual_seed(1)
+        model = network(4)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        plateau = ReduceLROnPlateau(optimizer, patience=0, factor=0.5)
+        torch.manual_seed(5)
+        fitted = ts.fit(
+            model,
+            ts.Batches((x, y), BATCH, shuffle=True, seed=SEED),
+            (x[:20], y[:20]),
+            ts.Multiclass(4),
+            optimizer,
+            epochs=8,
+            scheduler=plateau,
+            patience=7,
+            folder=folder,
+            resume=resume,
+            show=False,
+            **limits,
+        )
+        return model, fitted
+
+    whole, _ = run(tmp_path / "whole")
+    for first, second in ((15, 31), (12, 18)):  # in the middle of an epoch, and at its end
+        folder = tmp_path / f"cut-{first}"
+        run(folder, max_steps=first)
+        run(folder, resume=True, max_steps=second)
+        cut, _ = run(folder, resume=True)
+        assert same(whole, cut)
+        logs = [
+            [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+            for path in (tmp_path / "whole", folder)
+        ]
+        assert [row["epoch"] for row in logs[0]] == [row["epoch"] for row in logs[1]]
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    whole, first = fit_simply(tmp_path, epochs=40, patience=2)
+    log = (tmp_path / "metrics.jsonl").read_bytes()
+    again, second = fit_simply(tmp_path, epochs=40, patience=2, resume=True)
+
+    assert first.progress.stopped == second.progress.stopped == "patience"
+    assert same(whole, again)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == log
+
+
+def test_a_dataset_that_draws_from_global_generators_resumes_exactly(tmp_path):
+    x, y, *_ = problem("multiclass")
+
+    class Noisy(torch.utils.data.Dataset):
+        def __len__(self):
+            return N
+
+        def __getitem__(self, row):
+            noise = np.random.normal() + random.gauss(0, 1)  # noqa: NPY002
+            return x[row] + float(noise), int(y[row])
+
+    def run(folder, **options):
+        torch.manual_seed(1)
+        model = network(4)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        np.random.seed(0)  # noqa: NPY002
+        random.seed(0)
+        batches = ts.Batches(Noisy(), BATCH, shuffle=True)
+        ts.fit(model, batches, None, ts.Multiclass(4), optimizer, epochs=3, folder=folder, show=False, **options)
+        return model
+
+    whole = run(tmp_path / "a")
+    calls = itertools.count(1)
+    with pytest.raises(ts.Interrupted):
+        run(tmp_path / "b", stop=lambda: ts.Interrupted("asked to", 130) if next(calls) == 8 else None)
+    assert same(whole, run(tmp_path / "b", resume=True))
 
 
 class Overflowing(nn.Module):
@@ -612,6 +716,42 @@ def test_the_train_loss_of_an_epoch_weighs_every_example_alike():
     assert fitted.history[0]["valid_loss"] == pytest.approx(expected, rel=1e-6)
 
 
+def test_what_would_train_nothing_is_refused(tmp_path):
+    x, y, *_ = problem("multiclass")
+    model, other = network(4), network(4)
+    batches, data = ts.Batches((x, y), BATCH), (x, y)
+    for said, options in {
+        "optimizer: expected parameters of this model": {"optimizer": torch.optim.SGD(other.parameters(), 0.1)},
+        "epoch 2 has no batches": {"train": iter(batches)},
+        "epoch 1 has no batches": {"train": []},
+        "train: expected batches, found data": {"train": data},
+        "resume: expected the folder": {"resume": True},
+        "batches: expected at least one to evaluate": {"valid": []},
+    }.items():
+        defaults = {"train": batches, "valid": data, "optimizer": torch.optim.SGD(model.parameters(), 0.1)}
+        chosen = defaults | options
+        with pytest.raises(ts.InputError, match=said):
+            ts.fit(
+                model,
+                chosen.pop("train"),
+                chosen.pop("valid"),
+                ts.Multiclass(4),
+                chosen.pop("optimizer"),
+                epochs=2,
+                show=False,
+                **chosen,
+            )
+    fit_simply(tmp_path)
+    with pytest.raises(ts.InputError, match="holds the checkpoints of another run"):
+        fit_simply(tmp_path)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    with pytest.raises(ts.InputError, match="all are frozen"):
+        list(ts.train_steps(model, batches, ts.Multiclass(4), defaults["optimizer"]))
+    with pytest.raises(ts.InputError, match="a function that returns the mean loss"):
+        list(ts.train_steps(other, batches, lambda m, b: m(b[0]), torch.optim.SGD(other.parameters(), 0.1)))
+
+
 def test_no_step_waits_for_the_device():
     """On the meta device every read of a number raises, so a step that ran there has read none."""
     model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4)).to("meta")
@@ -648,6 +788,8 @@ def test_no_step_waits_for_the_device():
         ({"epochs": 0}, "epochs: expected at least 1"),
         ({"monitor": "valid_acuracy"}, "Did you mean 'valid_accuracy'"),
         ({"patience": 0}, "patience: expected at least 1"),
+        ({"log_every": 0}, "log_every: expected at least 1"),
+        ({"ema_decay": 1.0}, "ema_decay: expected a number of at least 0 and below 1"),
         ({"patience": 2, "valid": False}, "patience: expected validation data"),
         ({"y": torch.full((N,), 7)}, "train targets, row 0: expected a class in [0, 4), found 7 (45 rows in all)"),
         ({"y": torch.rand(N)}, "train targets: expected integers in [0, 4), found torch.float32"),

@@ -165,6 +165,33 @@ def test_json_of_something_else_is_refused(content):
         objective_from_json(content)
 
 
+def test_a_target_of_minus_100_does_not_thin_the_mean_in_silence():
+    targets = CLASSES.clone()
+    targets[0] = IGNORED
+    with pytest.raises(IndexError):
+        ts.Multiclass(4).loss_sum(LOGITS, targets)
+
+
+def test_weights_that_were_first_used_in_inference_can_be_trained_with():
+    weights = (1.25, 2.0, 0.5, 3.0)
+    with torch.inference_mode():
+        ts.Multiclass(4, weights).loss_sum(LOGITS, CLASSES)
+    logits = LOGITS.clone().requires_grad_()
+    ts.Multiclass(4, weights).loss_sum(logits, CLASSES).backward()
+    assert logits.grad is not None
+
+
+def test_several_numbers_keep_their_shape_with_one_scale():
+    assert ts.Regression().predictions(torch.zeros(7, 3)).shape == (7, 3)
+    assert ts.Regression().predictions(torch.zeros(7, 1)).shape == (7,)
+
+
+def test_a_dict_or_a_tensor_is_no_pair_even_if_it_has_two():
+    for batch in ({"x": LOGITS, "y": CLASSES}, LOGITS[:2]):
+        with pytest.raises(ts.InputError, match="expected a pair"):
+            ts.Multiclass(4).unpack(batch)
+
+
 def test_a_batch_that_is_no_pair_is_explained():
     model = nn.Linear(4, 4)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

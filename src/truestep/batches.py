@@ -7,7 +7,7 @@ small models that is most of a step's time.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from truestep import distributed
 from truestep.errors import InputError
-from truestep.nest import flatten, tensors_of, to_device
+from truestep.nest import flatten, map_tensors, tensors_of, to_device
 
 EVALUATION_BATCH_SIZE = 1024  # fixed, because the last bits of a row's outputs depend on the size of its batch
 
@@ -118,12 +118,13 @@ class Batches:
         generator = torch.Generator().manual_seed(int(self._generator(epoch).integers(2**32)))
         loader: DataLoader[Any] = DataLoader(
             self.data,
-            batch_sampler=[share.tolist() for share in shares],
+            batch_sampler=[share.tolist() or [0] for share in shares],  # nobody can collate no examples: see below
             num_workers=self.num_workers,
             generator=generator,
         )
-        for batch in loader:
-            yield batch if self.device is None else to_device(batch, self.device)
+        for share, batch in zip(shares, loader, strict=True):
+            rows = batch if len(share) else map_tensors(lambda tensor: tensor[:0], batch)
+            yield rows if self.device is None else to_device(rows, self.device)
 
 
 def batches_on(device: torch.device, batches: Iterable[Any], epoch: int = 0, start: int = 0) -> Iterator[Any]:
@@ -137,6 +138,11 @@ def batches_on(device: torch.device, batches: Iterable[Any], epoch: int = 0, sta
     """
     iterator = batches.epoch(epoch, start) if isinstance(batches, Batches) else islice(batches, start, None)
     return iterator if device.type == "cpu" else (to_device(batch, device) for batch in iterator)
+
+
+def number_of(batches: Iterable[Any]) -> int | None:
+    """Return how many batches an epoch has, if they know."""
+    return len(batches) if isinstance(batches, Sized) else None
 
 
 def as_batches(data: Any, *, every_rank: bool = False) -> Iterable[Any]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import random
 import re
 import shutil
 import time
@@ -17,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
@@ -52,12 +55,20 @@ class Checkpoints:
 
     def save(self, progress: Mapping[str, Any]) -> None:
         """Write the state of all parts; a crash at any moment leaves the previous checkpoints whole."""
-        if self.folder is None or not distributed.is_main():
+        if self.folder is None:
             return
+        if self.folder.is_symlink():
+            raise InputError(f"{self.folder}: expected a folder, found a link, which is not followed.")
+        rng = {name: distributed.all_gather(state[None]) for name, state in _rng_state().items()}  # of every rank
+        if distributed.is_main():
+            self._write(self.folder, progress, rng)
+        distributed.wait_for_all()  # nobody may look for it before it is there
+
+    def _write(self, folder: Path, progress: Mapping[str, Any], rng: dict[str, list[Tensor]]) -> None:
         final = self._unused_name(progress["step"])
         content = {name: part.state_dict() for name, part in self.parts.items()}
         tensors: dict[str, Tensor] = {}
-        tree = _encode({**content, "progress": dict(progress), "rng": _rng_state()}, tensors)
+        tree = _encode({**content, "progress": dict(progress), "rng": rng}, tensors)
         files = {
             "state.safetensors": tensors_to_bytes(tensors),
             "state.json": json.dumps({"format": FORMAT, "state": tree}).encode(),
@@ -65,8 +76,8 @@ class Checkpoints:
         sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
         files["manifest.json"] = json.dumps({"format": FORMAT, "sha256": sums}, indent=2).encode()
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".tmp-{final.name}-{os.getpid()}-{time.time_ns()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".tmp-{final.name}-{os.getpid()}-{time.time_ns()}"
         temporary.mkdir(mode=0o755)
         try:
             for name, data in files.items():
@@ -79,7 +90,7 @@ class Checkpoints:
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        _sync_folder(self.folder)
+        _sync_folder(folder)
         _read(final)  # only what can be read again lets an older one go
         self._prune()
 
@@ -111,9 +122,9 @@ class Checkpoints:
         try:
             for name, part in self.parts.items():
                 part.load_state_dict(content[name])
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            _restore_rng_state(content["rng"])
+        except (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise RefusedError(f"{path}: of another run ({' '.join(str(error).split())}).") from None
-        _restore_rng_state(content["rng"])
         return content["progress"]
 
     def _unused_name(self, step: int) -> Path:
@@ -158,7 +169,7 @@ def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()
         return {"tensor": name}
     if isinstance(value, float):
-        return {"float": repr(value)}
+        return {"float": repr(float(value))}  # NumPy's floats are floats with another repr
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, list):
@@ -198,15 +209,28 @@ def _sync_folder(path: Path) -> None:
 
 
 def _rng_state() -> dict[str, Tensor]:
-    """Return the state of torch's global generators, which dropout draws from."""
-    state = {"cpu": torch.get_rng_state()}
+    """Return the state of all global generators: torch's for dropout, the others for what a user's dataset draws."""
+    _, keys, *rest = cast("tuple[Any, ...]", np.random.get_state())  # noqa: NPY002
+    _, words, gauss = random.getstate()
+    state = {
+        "torch": torch.get_rng_state(),
+        "numpy": torch.tensor([*keys.tolist(), *rest], dtype=torch.float64),  # 32-bit words, exact in float64
+        "python": torch.tensor([*words, math.nan if gauss is None else gauss], dtype=torch.float64),
+    }
     if torch.cuda.is_initialized():
         state |= {f"cuda:{i}": torch.cuda.get_rng_state(i) for i in range(torch.cuda.device_count())}
     return state
 
 
-def _restore_rng_state(state: dict[str, Tensor]) -> None:
-    torch.set_rng_state(state["cpu"])
-    for name, generator_state in state.items():
-        if name != "cpu" and torch.cuda.is_available():
-            torch.cuda.set_rng_state(generator_state, name)
+def _restore_rng_state(states: dict[str, list[Tensor]]) -> None:
+    """Give this process the state it had, which stands at its rank."""
+    mine = {name: ranks[distributed.rank()][0] for name, ranks in states.items()}
+    torch.set_rng_state(mine.pop("torch"))
+    *keys, position, has_gauss, cached = mine.pop("numpy").tolist()
+    words32 = np.array(keys, dtype=np.uint32)
+    np.random.set_state(("MT19937", words32, int(position), int(has_gauss), float(cached)))  # noqa: NPY002
+    *words, gauss = mine.pop("python").tolist()
+    random.setstate((3, tuple(int(word) for word in words), None if math.isnan(gauss) else gauss))
+    for name, state in mine.items():
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state(state, name)

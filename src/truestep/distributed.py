@@ -50,7 +50,7 @@ def rank() -> int:
 
 def is_main() -> bool:
     """Whether this process is the one that writes files and talks."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return (rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))) == 0
 
 
 def all_sum(tensor: Tensor) -> Tensor:
@@ -74,6 +74,26 @@ def share(count: float | Tensor) -> float | Tensor:
     divided by the count over all ranks, however unevenly the batch was divided.
     """
     return all_mean(torch.as_tensor(count)) if world_size() > 1 else count
+
+
+def agree_on_buffers(*modules: nn.Module) -> None:
+    """Give every rank the buffers of the first, such as batch norm's, as the wrapped model does before each forward."""
+    if world_size() > 1:
+        for buffer in {id(buffer): buffer for module in modules for buffer in module.buffers()}.values():
+            dist.broadcast(buffer, 0)
+
+
+def is_wrapped(model: nn.Module) -> bool:
+    """Whether the ranks of this model average their gradients: DDP, or parameters that are sharded over a mesh."""
+    return any(isinstance(module, DistributedDataParallel) for module in model.modules()) or any(
+        hasattr(parameter, "device_mesh") for parameter in model.parameters()
+    )
+
+
+def wait_for_all() -> None:
+    """Return when every rank has come here."""
+    if world_size() > 1:
+        dist.barrier()
 
 
 def any_rank(flag: bool) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from truestep import distributed
 from truestep.batches import as_batches, batches_on
 from truestep.device import FLOAT32, Precision, preserved_rng, widest
+from truestep.errors import InputError
 from truestep.objectives import Metrics, Objective, as_objective
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def evaluate(
     batches: Iterable[Any],
     objective: Objective | Callable[[nn.Module, Any], Tensor],
     *,
-    precision: Precision = FLOAT32,
+    precision: Precision | str = FLOAT32,
     keep_rows: bool = True,
 ) -> dict[str, float]:
     """Return the mean loss and the metrics of the objective over all examples at once, whatever the batches.
@@ -51,15 +52,17 @@ def measure(
     batches: Iterable[Any],
     objective: Objective | Callable[[nn.Module, Any], Tensor],
     *,
-    precision: Precision = FLOAT32,
+    precision: Precision | str = FLOAT32,
     keep_rows: bool = True,
 ) -> tuple[float, Metrics | None]:
     """Do what `evaluate` does, and return the mean loss and the tally, which knows details and intervals too."""
     objective = as_objective(objective)
     metrics = objective.metrics(keep_rows=keep_rows)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    precision = Precision.of(precision, device)
     loss_sum = count = torch.zeros((), dtype=widest(device), device=device)
     chunk: list[tuple[Tensor, Tensor]] = []
+    kept = seen = 0
     with torch.no_grad(), preserved_rng(), evaluation_mode(model):
         for batch in batches_on(device, as_batches(batches)):
             inputs, targets = objective.unpack(batch)
@@ -67,13 +70,18 @@ def measure(
                 outputs = objective.forward(model, inputs)
                 loss = objective.loss_sum(outputs, targets)
             loss_sum, count = loss_sum + loss, count + objective.count(targets)
+            seen += 1
             if metrics:
                 chunk.append((outputs, targets))
-                if sum(outputs.numel() for outputs, _ in chunk) >= CHUNK:
+                kept += outputs.numel()
+                if kept >= CHUNK:
                     _reduce(chunk, objective, metrics)
+                    kept = 0
         if metrics:
             _reduce(chunk, objective, metrics)
             metrics.gather()
+    if not seen:
+        raise InputError("batches: expected at least one to evaluate, found none. A generator can be read only once.")
     loss_sum, count = distributed.all_sum(loss_sum), distributed.all_sum(count)
     return float(loss_sum / count), metrics
 

@@ -151,12 +151,19 @@ class MetricsLog:
             return
         if self.file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = self.path.open("ab")
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW  # a planted link is not followed
+            self.file = os.fdopen(os.open(self.path, flags, 0o644), "ab")
             if self.size is not None:
                 self.file.truncate(self.size)
         self.file.write((to_json(row) + "\n").encode())
         self.file.flush()
         self.size = self.file.tell()
+
+    def sync(self) -> int:
+        """Have all lines on the disk, as a checkpoint that counts on them does; return how many bytes they are."""
+        if self.file:
+            os.fsync(self.file.fileno())
+        return self.size or 0
 
     def __enter__(self) -> Self:
         return self

@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from truestep import distributed
-from truestep.batches import batches_on
+from truestep.batches import batches_on, number_of
 from truestep.best import Best
 from truestep.checkpoint import Checkpoints
 from truestep.device import Precision
@@ -108,7 +108,10 @@ def train_steps(
                     scaler.scale(loss).backward()  # 4. backward: which way is less wrong?
                 losses.append(loss.detach())
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-            return distributed.all_mean(loss) if parallel else loss
+            loss = distributed.all_mean(loss) if parallel else loss
+            if isinstance(optimizer, LBFGS) and not math.isfinite(loss):  # L-BFGS would step on it before we could look
+                raise explain(distributed.unwrap(model), group, objective, loss, precision)
+            return loss
 
         lr, scale, refused = optimizer.param_groups[0]["lr"], scaler.get_scale(), False
         if isinstance(optimizer, LBFGS):
@@ -131,9 +134,13 @@ def train_steps(
                 if max_grad_value < math.inf:
                     clip_grad_value_(parameters, max_grad_value)
                 scaler.step(optimizer)  # 5. step: go there
+                if not at_once:
+                    leave_out_on_device(optimizer, None)
             scaler.update()
 
         skipped = refused or scaler.get_scale() < scale  # a lower scale: float16 overflowed, and nothing was applied
+        if skipped and on_nonfinite == "stop" and scaler.get_scale() < 1:  # no matter of scale, then
+            raise explain(distributed.unwrap(model), group, objective, loss, precision)
         if skipped:
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
@@ -155,7 +162,7 @@ class Progress:
     skipped: int = 0  # updates left out because their numbers were not finite
     seconds: float = 0.0  # of training and evaluation so far
     stopped: str = ""  # why the run ended: "epochs", "patience", "max_steps" or "max_minutes"
-    log_size: int = 0  # bytes of metrics.jsonl when this was saved
+    log_size: int = 0  # bytes of metrics.jsonl by then
 
 
 @dataclass(frozen=True)
@@ -216,7 +223,10 @@ def fit(
         NonFiniteError: a loss or gradient is NaN or infinite; no checkpoint holds bad weights.
     """
     objective, bare = as_objective(objective), distributed.unwrap(model)
-    check_run(objective, train, valid, monitor=monitor, patience=patience, epochs=epochs, folder=folder, resume=resume)
+    check_run(
+        objective, train, valid, scheduler, monitor=monitor, patience=patience, epochs=epochs, log_every=log_every,
+        ema_decay=ema_decay, folder=folder, resume=resume,
+    )  # fmt: skip
     device = next(model.parameters()).device
     precision = Precision.of(precision, device)
     ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay else None
@@ -227,7 +237,7 @@ def fit(
     checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean})
     if resume:
         progress = Progress(**checkpoints.restore())
-        progress.stopped = "epochs" if progress.epoch >= epochs else ""
+        progress.stopped = _reason_to_stop(progress, best, epochs, max_steps)
     begun, saved = time.monotonic() - progress.seconds, time.monotonic()
 
     with MetricsLog(folder, progress.log_size) as log, Display(epochs, train, enabled=show) as display:
@@ -253,7 +263,7 @@ def fit(
                         display.advance(progress)
                     if interruption := stop():
                         read_losses(recent, mean)
-                        checkpoints.save(asdict(progress) | {"log_size": log.size})
+                        checkpoints.save(asdict(progress) | {"log_size": log.sync()})
                         raise interruption
                     if progress.step >= max_steps:
                         progress.stopped = "max_steps"
@@ -262,10 +272,15 @@ def fit(
                     if progress.stopped:
                         break
                 read_losses(recent, mean)
+            distributed.agree_on_buffers(bare, kept)
             if not progress.batch:
                 raise InputError(
                     f"train: epoch {progress.epoch + 1} has no batches. A generator can be read only once."
                 )
+
+            whole = not progress.stopped or progress.batch == number_of(train)
+            if not whole:  # saved before it is evaluated: a resumed run does that once, at the end of the epoch
+                checkpoints.save(asdict(progress) | {"log_size": log.sync()})
 
             improved = False
             row: dict[str, Any] = {"kind": "epoch", **_at(progress), "train_loss": mean.compute()}
@@ -275,18 +290,19 @@ def fit(
                 improved = best.update(row, progress.epoch + 1, kept)
                 if isinstance(scheduler, ReduceLROnPlateau):
                     scheduler.step(row[monitor])
-            if not progress.stopped:
+            if whole:
                 mean.clear()
                 progress.epoch, progress.batch = progress.epoch + 1, 0
-                progress.stopped = "epochs" if progress.epoch >= epochs else "patience" if best.exhausted else ""
+                progress.stopped = progress.stopped or _reason_to_stop(progress, best, epochs, max_steps)
             progress.seconds = time.monotonic() - begun
             row |= {"lr": optimizer.param_groups[0]["lr"], "seconds": progress.seconds}
             history.append(row)
             log.write(row)
             display.epoch(row, improved=improved)
-            if progress.stopped or time.monotonic() - saved >= save_seconds:
-                checkpoints.save(asdict(progress) | {"log_size": log.size})
+            if whole and (progress.stopped or time.monotonic() - saved >= save_seconds):
+                checkpoints.save(asdict(progress) | {"log_size": log.sync()})
                 saved = time.monotonic()
+        progress.log_size = log.sync()
 
     if best.weights:
         kept.load_state_dict(best.weights)
@@ -299,3 +315,11 @@ def fit(
 def _at(progress: Progress) -> dict[str, Any]:
     at = {"epoch": progress.epoch + 1, "step": progress.step}
     return at | {"skipped": progress.skipped} if progress.skipped else at
+
+
+def _reason_to_stop(progress: Progress, best: Best, epochs: int, max_steps: float) -> str:
+    if progress.epoch >= epochs:
+        return "epochs"
+    if best.exhausted:
+        return "patience"
+    return "max_steps" if progress.step >= max_steps else ""

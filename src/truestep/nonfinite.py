@@ -57,13 +57,13 @@ def reads_at_once(parameters: Sequence[nn.Parameter], policy: str) -> bool:
     return policy == "skip" or parameters[0].device.type == "cpu"
 
 
-def leave_out_on_device(optimizer: Optimizer, doubt: Tensor) -> None:
-    """Tell a fused optimizer, without reading it here, to change nothing if this number is not finite.
+def leave_out_on_device(optimizer: Optimizer, doubt: Tensor | None) -> None:
+    """Tell a fused optimizer, without reading it here, to change nothing if this number is not finite; None takes it back.
 
     This is what GradScaler tells fused optimizers. Others apply the bad step; their weights reach no checkpoint.
     """
     if optimizer.defaults.get("fused"):
-        optimizer.found_inf = (~doubt.isfinite()).float()  # pyright: ignore[reportAttributeAccessIssue]
+        optimizer.found_inf = None if doubt is None else (~doubt.isfinite()).float()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def read_losses(recent: list[StepT], mean: RunningMean) -> None:
@@ -82,7 +82,8 @@ def read_losses(recent: list[StepT], mean: RunningMean) -> None:
         error.steps_ago, error.batches_ago = len(recent) - first, sum(step.batches for step in recent[first:])
         raise error
     losses, counts = losses.to(widest(losses.device)), [step.count for step in recent]
-    weights = torch.stack([torch.as_tensor(count, device=losses.device) for count in counts]).to(losses)
+    tensors = [count for count in counts if isinstance(count, Tensor)]
+    weights = torch.stack(tensors).to(losses) if tensors else losses.new_tensor(counts)
     mean.add(losses @ weights / weights.sum(), weights.sum())
     recent.clear()
 

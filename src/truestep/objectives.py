@@ -28,6 +28,7 @@ from truestep.metrics import (
 )
 from truestep.nest import tensors_of
 
+NONE = -(2**63)  # ignores no target: torch would leave -100 out of the sum, but not out of our count
 IGNORED = -100  # target value that carries no loss; PyTorch's own default for `ignore_index`
 
 
@@ -50,14 +51,12 @@ class Objective:
 
     def unpack(self, batch: Any) -> tuple[Any, Any]:
         """Divide a batch into inputs and targets."""
-        try:
-            inputs, targets = batch
-        except (TypeError, ValueError):
+        if not isinstance(batch, tuple | list) or len(cast("list[Any]", batch)) != 2:
             raise InputError(
                 f"batch: expected a pair (inputs, targets), found {_describe(batch)}. "
                 "If your loss needs no such pair, pass a function of (model, batch) as the objective."
-            ) from None
-        return inputs, targets
+            )
+        return batch[0], batch[1]
 
     def forward(self, model: nn.Module, inputs: Any) -> Any:
         """Call the model: a tuple holds its positional arguments, a dict its named ones."""
@@ -133,7 +132,9 @@ class Multiclass(Objective):
             raise InputError(f"targets: expected classes as int64, found {_describe(targets)} of {targets.dtype}.")
         logits = _full(outputs)
         weights = None if self.class_weights is None else _constant(self.class_weights, logits.dtype, logits.device)
-        return F.cross_entropy(logits, targets, weight=weights, label_smoothing=self.label_smoothing, reduction="sum")
+        return F.cross_entropy(
+            logits, targets, weight=weights, label_smoothing=self.label_smoothing, reduction="sum", ignore_index=NONE
+        )
 
     def count(self, targets: Tensor) -> int | Tensor:
         if self.class_weights is None:
@@ -270,7 +271,7 @@ class Regression(Objective):
     def scores(self, outputs: Tensor) -> Tensor:
         mean, std = self._scale(outputs)
         values = outputs.float() * std + mean
-        return values.flatten() if len(self.mean) == 1 else values
+        return values.flatten() if values.ndim == 2 and values.shape[1] == 1 else values
 
     predictions = scores
 
@@ -278,7 +279,8 @@ class Regression(Objective):
         return RegressionMetrics(keep_rows=keep_rows)
 
     def rows(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        return self.scores(outputs), targets.flatten() if len(self.mean) == 1 else targets
+        scores = self.scores(outputs)
+        return scores, targets.reshape(scores.shape)
 
     def _scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
         return _constant(self.mean, torch.float32, like.device), _constant(self.std, torch.float32, like.device)
@@ -350,7 +352,10 @@ class FromFunction(Objective):
         return outputs * self.count(targets)
 
     def count(self, targets: Any) -> int:
-        return len(next(tensors_of(targets)))
+        first = next(tensors_of(targets), None)
+        if first is None:
+            raise InputError(f"batch: expected a tensor in it, to count its examples, found {_describe(targets)}.")
+        return len(first)
 
 
 OBJECTIVES: dict[str, type[Objective]] = {
@@ -384,7 +389,8 @@ def objective_from_json(content: Mapping[str, Any]) -> Objective:
 @cache
 def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return `values` as a tensor, made once for each device: making one in every step would wait for the device."""
-    return torch.tensor(values, dtype=dtype, device=device)
+    with torch.inference_mode(mode=False):  # else one made while evaluating could not be trained with
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def _full(outputs: Tensor) -> Tensor:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
 from torch.optim import LBFGS
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import Dataset
 
+from truestep import distributed
 from truestep.batches import Batches
 from truestep.device import Precision
 from truestep.errors import InputError, did_you_mean
@@ -17,8 +21,6 @@ from truestep.nest import tensors_of
 from truestep.nonfinite import POLICIES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import nn
     from torch.optim import Optimizer
 
@@ -52,26 +54,38 @@ def check_steps(
     if on_nonfinite not in POLICIES:
         raise InputError(f"on_nonfinite: expected {' or '.join(POLICIES)}, found '{on_nonfinite}'.")
     scales = precision == "fp16" or (isinstance(precision, Precision) and precision.scaler.is_enabled())
-    if isinstance(optimizer, LBFGS) and (clips or scales):
-        raise InputError("lbfgs: expected no clipping and no fp16; its line search needs the true gradients.")
+    if isinstance(optimizer, LBFGS) and (clips or scales or on_nonfinite == "skip"):
+        raise InputError("lbfgs: expected no clipping, no fp16 and no skipping; its line search needs true gradients.")
+    if distributed.world_size() > 1 and not distributed.is_wrapped(model):
+        raise InputError("model: expected DistributedDataParallel(model) among several processes, found a bare module.")
 
 
 def check_run(
     objective: Objective,
     train: Iterable[Any],
     valid: Iterable[Any] | None,
+    scheduler: LRScheduler | None,
     *,
     monitor: str,
     patience: int | None,
     epochs: int,
+    log_every: int,
+    ema_decay: float | None,
     folder: Path | str | None,
     resume: bool,
 ) -> None:
     """Raise InputError for what `fit` can't do, and for the first target that does not fit the objective."""
     if resume and folder is None:
         raise InputError("resume: expected the folder of the run to go on with, found none. Give folder=.")
-    if epochs < 1:
-        raise InputError(f"epochs: expected at least 1, found {epochs}.")
+    if not resume and folder is not None and any((Path(folder) / "checkpoints").glob("step-*")):
+        raise InputError(f"{folder}: holds the checkpoints of another run. Give resume=True, or another folder.")
+    for name, value in (("epochs", epochs), ("log_every", log_every)):
+        if value < 1:
+            raise InputError(f"{name}: expected at least 1, found {value}.")
+    if ema_decay is not None and not 0 <= ema_decay < 1:
+        raise InputError(f"ema_decay: expected a number of at least 0 and below 1, found {ema_decay}.")
+    if valid is None and isinstance(scheduler, ReduceLROnPlateau):
+        raise InputError("scheduler: ReduceLROnPlateau expected validation data to watch, found none.")
     if isinstance(train, tuple | dict | Dataset):
         raise InputError("train: expected batches, found data. Say how to cut it: Batches(train, 32, shuffle=True).")
     if valid is None and patience is not None:
@@ -79,7 +93,7 @@ def check_run(
     check_monitor(objective, monitor)
     for name, batches in (("train", train), ("valid", valid)):
         data = batches.data if isinstance(batches, Batches) and batches.in_memory else batches
-        if isinstance(data, tuple | dict) and any(True for _ in tensors_of(data)):
+        if isinstance(data, tuple | dict | Tensor) and any(True for _ in tensors_of(data)):
             try:
                 objective.check(objective.unpack(data)[1])
             except InputError as error:

@@ -47,7 +47,7 @@ def predict(
     inputs: Any,
     objective: Objective | Callable[[nn.Module, Any], Tensor],
     *,
-    precision: Precision = FLOAT32,
+    precision: Precision | str = FLOAT32,
 ) -> Predictions:
     """Return the outputs of the model for all inputs, with dropout off, and what they mean.
 
@@ -63,6 +63,7 @@ def predict(
             "objective: expected one that says what outputs are, found a function, which gives a loss only."
         )
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    precision = Precision.of(precision, device)
     batches = batches_on(device, as_batches(inputs, every_rank=True))  # rows in order, all in this process
     with torch.no_grad(), evaluation_mode(model), precision.autocast():
         outputs = torch.cat([objective.forward(model, batch).cpu() for batch in batches])
@@ -143,8 +144,10 @@ class Predictor:
         for note in self.encoder.notes(raw):
             say(note)
         found = self._run(lambda: predict(self.model, self.encoder.encode(raw), self.objective, precision=self._format))
-        ids = self.encoder.ids(raw)
-        return pl.DataFrame(({} if ids is None else {ids.name: ids}) | self._answers(found))
+        ids, answers = self.encoder.ids(raw), self._answers(found)
+        if ids is None:
+            return pl.DataFrame(answers)
+        return pl.DataFrame({f"{ids.name}_id" if ids.name in answers else ids.name: ids, **answers})
 
     def measure(self, inputs: Any, targets: Tensor) -> tuple[float, Metrics | None]:
         """Return the mean loss and the tally over encoded rows."""

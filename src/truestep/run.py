@@ -184,7 +184,7 @@ def _run(
         final = {
             f"{split}_{name}": value for split, metrics in results["metrics"].items() for name, value in metrics.items()
         }
-        with folder.MetricsLog(path) as log:
+        with folder.MetricsLog(path, fitted.progress.log_size) as log:
             log.write({"kind": "final", "epoch": fitted.progress.epoch, "step": fitted.progress.step, **final})
         write_report(path)
     return Run(path, recipe, predictor, results)
@@ -236,7 +236,7 @@ def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
             "objective.name": data.target.task,
             "model.name": name,
             "model.args": models.arguments_for(name, data.encoder.spec, data.target.num_outputs, recipe.model.args),
-            "run.device": str(device),
+            "run.device": str(device) if distributed.world_size() == 1 else device.type,
             **known,
         }
     )
@@ -333,8 +333,8 @@ def _opened(path: Path, recipe: Recipe, data: Data, *, resume: bool) -> Generato
     try:
         yield
     except InputError:
-        if distributed.is_main() and not (path / "metrics.jsonl").exists():
-            shutil.rmtree(made)
+        if not resume and distributed.is_main() and not (path / "metrics.jsonl").exists():
+            shutil.rmtree(made, ignore_errors=True)
         raise
     except Interrupted as error:
         raise Interrupted(f"{error}. Go on with: truestep train --resume {path}", error.exit_code) from None
@@ -403,6 +403,7 @@ def _results(
 ) -> dict[str, Any]:
     progress = fitted.progress
     epochs = progress.epoch + (progress.batch > 0)
+    seen = len(data.train) * progress.epoch + min(progress.batch * recipe.train.batch_size, len(data.train))
     return {
         "objective": data.target.task,
         "model": recipe.model.name,
@@ -420,7 +421,7 @@ def _results(
         "skipped": progress.skipped,
         "stopped": progress.stopped,
         "seconds": progress.seconds,
-        "examples_per_second": len(data.train) * epochs / max(progress.seconds, 1e-9),
+        "examples_per_second": seen / max(progress.seconds, 1e-9),
         "seed": recipe.run.seed,
         "versions": folder.environment()["versions"],
     }
