@@ -431,6 +431,10 @@ def test_damaged_files_are_refused_with_exit_code_3(passengers, capsys, tmp_path
         "model/model.json   ": lambda b: b.replace(b'"hidden"', b'"hiden"'),
         "model/model.json    ": lambda b: b.replace(b'"format": 1', b'"format": 2'),
         "model/model.json     ": lambda _: b"[" * 100000,
+        "model/model.json      ": lambda b: b.replace(b'"threads": 1', b'"threads": 1000000000'),
+        "model/model.json       ": lambda b: b.replace(b'"name": "binary"', b'"name": "regression"'),
+        "model/model.json        ": lambda b: b.replace(b'"yes"', b'"no"'),
+        "model/model.json         ": lambda b: b.replace(b'"objective": {', b'"objective": [], "x": {'),
     }.items():
         name = name.strip()
         path = folder / "run" / name

@@ -22,7 +22,7 @@ from truestep.data import Encoder, Target, encoder_from_json, target_from_json
 from truestep.device import FLOAT32, Precision, choose, reproducible
 from truestep.errors import InputError, RefusedError
 from truestep.evaluation import evaluation_mode, measure
-from truestep.objectives import FromFunction, Objective, as_objective, objective_from_json
+from truestep.objectives import FromFunction, Multiclass, Objective, as_objective, objective_from_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from truestep.objectives import Metrics
 
 
+MOST_THREADS = 1024  # more than any machine has use for
 WRITERS = {".csv": "write_csv", ".jsonl": "write_ndjson", ".parquet": "write_parquet"}
 
 
@@ -125,11 +126,27 @@ class Predictor:
                 precision=str(content["precision"]),
                 threads=int(content["threads"]),
             )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise RefusedError(f"{path / 'model.json'}: damaged ({type(error).__name__}: {error}).") from None
+            predictor.check()
+        except RefusedError as error:
+            raise RefusedError(f"{path / 'model.json'}: {error}") from None
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+            words = " ".join(str(error).split())
+            raise RefusedError(f"{path / 'model.json'}: damaged ({type(error).__name__}: {words}).") from None
         folder.load_weights(path, model, str(content.get("weights_sha256")))
         model.to(choose(device)).eval()
         return predictor
+
+    def check(self) -> None:
+        """Raise ValueError if the parts contradict each other, as those of a damaged file may."""
+        names = self.target.class_names
+        if not 1 <= self.threads <= MOST_THREADS:
+            raise ValueError(f"{self.threads} threads")
+        if self.objective.name != self.target.task:
+            raise ValueError(f"objective {self.objective.name} for a target that is {self.target.task}")
+        if names is not None and (len(set(names)) != len(names) or not all(isinstance(name, str) for name in names)):  # pyright: ignore[reportUnnecessaryIsInstance]  # who knows what a file holds
+            raise ValueError("class names that are not different texts")
+        if isinstance(self.objective, Multiclass) and self.objective.num_classes != len(names or ()):
+            raise ValueError(f"{len(names or ())} class names for {self.objective.num_classes} classes")
 
     def predict(self, source: Any, say: Callable[[str], None] = lambda _: None) -> pl.DataFrame:
         """Return one row for each of the source's: its id if it has one, the prediction, and the probabilities.
