@@ -210,7 +210,8 @@ def fit(
         ema_decay: keep an average of the weights, decay * average + (1 - decay) * weights; evaluate and return it.
         monitor: the validation metric that is to be best, and that patience and `ReduceLROnPlateau` watch.
         folder: for metrics.jsonl and checkpoints; None writes nothing.
-        resume: go on from the newest checkpoint in `folder`, to the same numbers as without the interruption.
+        resume: go on from the newest checkpoint in `folder`, to the same numbers as without the interruption. A loader
+            of your own must give the same batches again, which one that shuffles does not; `Batches` does.
         save_seconds: between checkpoints at the ends of epochs; one is always written at the end of the run.
         log_every: updates between two "step" lines of the log.
         show: progress on stderr.
