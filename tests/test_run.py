@@ -84,6 +84,23 @@ def test_a_run_leaves_the_process_as_it_found_it(tmp_path):
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+def test_a_run_on_data_from_python_is_resumed_with_that_data(tmp_path):
+    ts.train((X, YES), out=tmp_path / "run", epochs=2, show=False)
+    prolonged = ts.train((X, YES), resume=tmp_path / "run", epochs=4, show=False)
+    assert prolonged.results["epochs"] == 4
+    recipe = ts.Recipe.from_toml(tmp_path / "run" / "recipe.toml")
+    whole = ts.train((X, YES), recipe=recipe, out=tmp_path / "whole", show=False)
+    again = ts.train((X, YES), recipe=whole.recipe, out=tmp_path / "again", show=False)
+    assert all(torch.equal(p, q) for p, q in zip(whole.model.parameters(), again.model.parameters(), strict=True))
+
+    with pytest.raises(ts.RefusedError, match="no longer what this run began with"):
+        ts.train((X + 1, YES), resume=tmp_path / "run", epochs=5, show=False)
+    with pytest.raises(ts.InputError, match="expected data to train on"):
+        ts.train(resume=tmp_path / "run", epochs=5, show=False)
+    with pytest.raises(ts.InputError, match="the run has its own"):
+        ts.train("digits", resume=tmp_path / "run", show=False)
+
+
 def test_balanced_weights_are_those_of_scikit_learn(tmp_path):
     from sklearn.utils.class_weight import compute_class_weight
 

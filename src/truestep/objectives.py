@@ -68,11 +68,11 @@ class Objective:
 
     def loss_sum(self, outputs: Any, targets: Any) -> Tensor:
         """Return the sum of the loss over everything that counts: () float."""
-        raise NotImplementedError
+        raise NotImplementedError  # an objective of one's own must say it
 
     def count(self, targets: Any) -> int | float | Tensor:
         """Return how much the targets count for; the mean loss is the sum divided by this."""
-        raise NotImplementedError
+        raise NotImplementedError  # an objective of one's own must say it
 
     def check(self, targets: Any) -> None:
         """Raise InputError naming the first row whose target does not fit."""

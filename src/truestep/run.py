@@ -17,7 +17,7 @@ from torch import nn
 
 from truestep import distributed, folder, models
 from truestep.batches import EVALUATION_BATCH_SIZE, Batches
-from truestep.data import Data, Split, load
+from truestep.data import ArrayEncoder, Data, Split, load
 from truestep.device import Precision, choose, choose_threads, reproducible
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
 from truestep.evaluation import measure
@@ -87,7 +87,8 @@ def train(
         target: the column to predict.
         recipe: where all choices begin: a `Recipe` or its file. None takes the defaults, or those of `resume`.
         out: the folder, new or empty. None makes one under `runs/`.
-        resume: the folder of a run that was stopped; its data and recipe are taken, and `choices` may prolong it.
+        resume: the folder of a run that was stopped; its recipe is taken, and its data if that came from a file;
+            data that came from Python is given again as `source`. `choices` may prolong it.
         show: progress on stderr.
         say: called with a sentence for each thing that was decided or noticed.
         choices: by short name (`epochs=20`) or in full (`**{"train.epochs": 20}`).
@@ -100,7 +101,7 @@ def train(
     if isinstance(choices.get("model"), nn.Module):
         raise InputError("model: expected the name of a model, found a module. Train your own with truestep.fit.")
     if resume is not None:
-        if source is not None or target is not None or out is not None:
+        if isinstance(source, str | Path) or target is not None or out is not None:
             raise InputError("resume: expected no source, target or out beside it: the run has its own.")
         recipe, out = recipe or Path(resume) / "recipe.toml", Path(resume)
     made = recipe if isinstance(recipe, Recipe) else Recipe.from_toml(recipe) if recipe else Recipe()
@@ -232,7 +233,7 @@ def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
     }
     return recipe.changed(
         {
-            "data.target": data.target.name,
+            "data.target": None if isinstance(data.encoder, ArrayEncoder) else data.target.name,  # arrays name none
             "objective.name": data.target.task,
             "model.name": name,
             "model.args": models.arguments_for(name, data.encoder.spec, data.target.num_outputs, recipe.model.args),
