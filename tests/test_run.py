@@ -105,7 +105,7 @@ def test_balanced_weights_are_those_of_scikit_learn(tmp_path):
     from sklearn.utils.class_weight import compute_class_weight
 
     classes = np.repeat([0, 1, 2], [140, 40, 20])
-    run = ts.train((X, classes), out=tmp_path / "run", epochs=1, show=False, **{"objective.class_weights": "balanced"})
+    run = ts.train((X, classes), out=tmp_path / "run", epochs=1, show=False, balance="weights")
     train = ts.data.load((X, classes)).train.targets.numpy()
 
     expected = compute_class_weight("balanced", classes=np.arange(3), y=train)

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
+
+
+@runtime_checkable
+class Takes(Protocol):
+    """Examples that become tensors a batch at a time, such as texts of different lengths. Leaves of a nest, too."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Tensor) -> Any:
+        """Return a nest of tensors of these examples, (n,) int64, in this order."""
+        ...
+
+
+def take(nest: Any, indices: Tensor) -> Any:
+    """Return these examples of a nest of tensors and `Takes`, in this order, as a nest of tensors."""
+    if isinstance(nest, Tensor):
+        return nest.index_select(0, indices.to(nest.device))
+    if isinstance(nest, Mapping):
+        return {name: take(part, indices) for name, part in cast("Mapping[Any, Any]", nest).items()}
+    if isinstance(nest, tuple | list):
+        return type(nest)(take(part, indices) for part in cast("list[Any]", nest))
+    return cast("Takes", nest).take(indices)
 
 
 def tensors_of(nest: Any) -> Iterator[Tensor]:

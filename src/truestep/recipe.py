@@ -40,26 +40,59 @@ TINY = math.ulp(0.0)  # the least number above 0
 class DataChoices:
     source: str = choice("", "where the data is")
     target: str | None = choice(None, "column to predict", short="target")
-    valid: float = choice(0.15, "share of rows to validate on", short="valid", least=0, below=1)
-    test: float = choice(0.15, "share of rows to test on, once, at the end", short="test", least=0, below=1)
+    valid: float | str = choice(0.15, "share of rows to validate on, or a file of them", short="valid", least=0, below=1)
+    test: float | str = choice(
+        0.15, "share of rows to test on, once, at the end, or a file of them", short="test", least=0, below=1
+    )
+    group: str | None = choice(None, "column whose equal values stay in one split", short="group")
+    time: str | None = choice(None, "column of time: train on the past, test on the future", short="time")
+    split: Literal["auto", "rows", "groups", "time"] = choice("auto", "what decides where a row belongs")
+    stratify: bool = choice(False, "exactly the same shares of classes in every split; added rows may then move others")
     drop: tuple[str, ...] = choice((), "columns to leave out")
     kinds: dict[str, str] = choice(dict, "column kinds to use instead of those found, as --data.kinds.COLUMN KIND")
+    scale: Literal["standard", "quantile"] = choice("standard", "of numbers: mean and deviation, or ranks")
+    window: int = choice(0, "rows of a time series that a model sees; 0: each row stands alone", short="window", least=0)
+    horizon: int = choice(1, "rows from the end of a window to the one to predict", least=0)
+    image_size: int = choice(0, "pixels of height and width; 0 chooses by the images", least=0)
+    tokenizer: Literal["auto", "bytes", "words", "bpe"] = choice("auto", "how text is cut into tokens")
+    vocabulary: int = choice(8192, "most tokens that a tokenizer knows", least=2)
+    length: int = choice(0, "most tokens of a text that a model sees; 0 chooses by the texts", least=0)
+    workers: int = choice(0, "processes that read what is not kept in memory; the results are the same", least=0)
+
+
+@dataclass(frozen=True)
+class AugmentChoices:
+    flip: bool = choice(False, "mirror images left to right at random")
+    shift: int = choice(0, "move images by up to so many pixels", least=0)
+    rotate: float = choice(0.0, "turn images by up to so many degrees", least=0, below=181)
+    zoom: float = choice(0.0, "enlarge or shrink images by up to this share", least=0, below=1)
+    colour: float = choice(0.0, "change brightness, contrast and saturation by up to this share", least=0, below=1)
+    random: int = choice(0, "apply so many operations drawn at random, as RandAugment does", least=0)
+    erase: float = choice(0.0, "chance of blanking a random rectangle", least=0, below=1)
+    mixup: float = choice(0.0, "mix pairs of examples and their targets; alpha of the Beta distribution", least=0)
+    cutmix: float = choice(0.0, "paste a rectangle of another image; alpha of the Beta distribution", least=0)
+    transform: str | None = choice(None, "function of your own, as file.py:function, from image tensor to image tensor")
 
 
 @dataclass(frozen=True)
 class ModelChoices:
-    name: str = choice("auto", "model: auto, linear, mlp, cnn", short="model")
+    name: str = choice("auto", "auto, linear, mlp, cnn, resnet, recurrent, transformer, file.py:Class or package.module:Class", short="model")
     args: dict[str, Any] = choice(dict, "arguments of the model, as --model.args.NAME VALUE")
+    init: str | None = choice(None, "folder of a run or .safetensors file to take matching weights from", short="init")
+    freeze: tuple[str, ...] = choice((), "weights to leave as they are, by patterns such as 'stages.*'", short="freeze")
+    unfreeze_epoch: int | None = choice(None, "epoch from which frozen weights are trained too, from 1", least=1)
 
 
 @dataclass(frozen=True)
 class ObjectiveChoices:
-    name: Literal["auto", "multiclass", "binary", "multilabel", "regression"] = choice(
+    name: Literal["auto", "multiclass", "binary", "multilabel", "regression", "next-token"] = choice(
         "auto", "what to learn", short="objective"
     )
     loss: Literal["mse", "mae", "huber"] = choice("mse", "for regression")
     label_smoothing: float = choice(0.0, "for multiclass: probability shared by all classes", least=0, below=1)
-    class_weights: Literal["none", "balanced"] = choice("none", "for classes: weigh rare ones more in the loss")
+    balance: Literal["none", "weights", "sampler"] = choice(
+        "none", "rare classes: weigh them more in the loss, or draw them more often", short="balance"
+    )
 
 
 @dataclass(frozen=True)
@@ -71,6 +104,7 @@ class OptimizerChoices:
     )
     momentum: float = choice(0.9, "for sgd and muon", least=0, below=1)
     nesterov: bool = choice(False, "for sgd")
+    lrs: dict[str, float] = choice(dict, "learning rates of some weights, as --optimizer.lrs.PATTERN LR")
     args: dict[str, Any] = choice(dict, "further arguments of the optimizer, as --optimizer.args.NAME VALUE")
 
 
@@ -113,6 +147,7 @@ class Recipe:
     """All choices of a run."""
 
     data: DataChoices = field(default_factory=DataChoices)
+    augment: AugmentChoices = field(default_factory=AugmentChoices)
     model: ModelChoices = field(default_factory=ModelChoices)
     objective: ObjectiveChoices = field(default_factory=ObjectiveChoices)
     optimizer: OptimizerChoices = field(default_factory=OptimizerChoices)

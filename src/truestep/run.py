@@ -207,13 +207,13 @@ def choose_objective(recipe: Recipe, data: Data) -> Objective:
     match data.target.task:
         case "multiclass":
             weights = None
-            if choices.class_weights == "balanced":  # as scikit-learn: N / (C * count)
+            if choices.balance == "weights":  # as scikit-learn: N / (C * count)
                 counts = targets.bincount(minlength=data.target.num_outputs).double()
                 weights = tuple((len(targets) / (len(counts) * counts)).tolist())
             return Multiclass(data.target.num_outputs, weights, choices.label_smoothing)
         case "binary":
             positives = int(targets.sum())
-            balanced = choices.class_weights == "balanced"
+            balanced = choices.balance == "weights"
             return Binary(positive_weight=(len(targets) - positives) / positives if balanced else 1.0)
         case "multilabel":
             return Multilabel(data.target.num_outputs)

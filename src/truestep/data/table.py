@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +24,9 @@ class Table:
     lines: Sequence[int] | None = None  # of a text file, from 1, for each row
     rows: Sequence[int] | None = None  # numbers from 0, if these are some rows of a table
     target: str | None = None  # the column to learn where that is known
+    kinds: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns whose kind the source itself tells
+    belongs: Sequence[int] | None = None  # 0 train, 1 valid, 2 test for each row, where the source itself is split
+    folder: Path | None = None  # that file names in its cells are relative to
     notes: list[str] = field(default_factory=list[str])
 
     def place(self, row: int) -> str:

@@ -1,0 +1,45 @@
+"""Random numbers that are a function of where they are used: (seed, epoch, example), not of what was drawn before.
+
+Whoever computes an example's numbers, this process or a worker, before or after an interruption, gets the same ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def mixed(values: np.ndarray) -> np.ndarray:
+    """Return 64 bits, each of which depends on every bit of the values: (...) uint64 to (...) uint64.
+
+    The finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
+    """
+    values = values + GOLDEN
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def bits(seed: int, epoch: int, examples: Tensor | np.ndarray, stream: int = 0) -> np.ndarray:
+    """Return 64 random bits for each example: (n,) uint64.
+
+    Args:
+        seed: of the run.
+        epoch: its number.
+        examples: (n,) integers that tell the examples apart.
+        stream: another one for each purpose, so that no two use the same numbers.
+    """
+    found = mixed(np.array([seed], dtype=np.uint64))
+    for key in (stream, epoch):
+        found = mixed(found ^ np.uint64(key))
+    return mixed(found ^ np.asarray(examples).astype(np.uint64))
+
+
+def uniform(seed: int, epoch: int, examples: Tensor | np.ndarray, draws: int, stream: int = 0) -> Tensor:
+    """Return `draws` random numbers in [0, 1) for each example: (n, draws) float32. Arguments as for `bits`."""
+    keys = bits(seed, epoch, examples, stream)[:, None]
+    words = mixed(keys + GOLDEN * np.arange(1, draws + 1, dtype=np.uint64))
+    return torch.from_numpy((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))
