@@ -7,38 +7,47 @@ small models that is most of a step's time.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
-from truestep import distributed
+from truestep import distributed, keyed
+from truestep.device import preserved_rng
 from truestep.errors import InputError
-from truestep.nest import flatten, map_tensors, tensors_of, to_device
+from truestep.keyed import Keys
+from truestep.nest import Store, flatten, leaves_of, map_tensors, take, to_device
 
 EVALUATION_BATCH_SIZE = 1024  # fixed, because the last bits of a row's outputs depend on the size of its batch
+POOL = 50  # batches that are sorted by length together: enough for little padding, and every epoch mixes anew
+EXAMPLE_STREAM = 1  # of keyed random numbers: those that an example of a dataset draws
 
 
 class Batches:
     """Examples cut into batches, in an order that anyone can compute again.
 
     Args:
-        data: a nest (tuple, dict) of tensors that share their first dimension, most often `(inputs, targets)`; or a
-            map-style PyTorch dataset.
+        data: a nest (tuple, dict) of tensors and `Store`s of one length, most often `(inputs, targets)`; or a map-style
+            PyTorch dataset. Each of its examples is read with generators started from (seed, epoch, example), so that
+            random transforms give the same with any number of workers.
         batch_size: examples a batch, over all processes together. The last batch of an epoch may be smaller.
         shuffle: a new order each epoch, drawn from (seed, epoch) by a generator of our own.
-        seed: of that order.
+        seed: of that order, and of what is random about an example.
         device: where batches are moved to; None leaves them where the data is.
-        num_workers: processes that read a dataset; tensors need none.
+        num_workers: processes that read a dataset or a `Store`; tensors need none.
         every_rank: whether each process sees all the examples instead of its share.
-        rows: the numbers by which people know the examples, for messages: (N,) int64. By default 0 to N - 1.
+        rows: the examples to use, by their indices in the data: (n,) int64. By default all.
+        names: the numbers by which people know the examples of the data, for messages: (N,) int64. By default indices.
+        lengths: of the examples of the data, (N,) int64: batches are made of examples that are alike in length.
+        weights: how often to draw each example of the data, (N,) float; an epoch draws as many as there are.
+        transform: a function of (batch, `Keys`), called on the device: augmentation, for instance.
 
     Raises:
-        InputError: the data is empty, its tensors differ in length, or it has no length at all.
+        InputError: the data is empty, its parts differ in length, or it has no length at all.
     """
 
     def __init__(
@@ -52,6 +61,10 @@ class Batches:
         num_workers: int = 0,
         every_rank: bool = False,
         rows: Tensor | None = None,
+        names: Tensor | None = None,
+        lengths: Tensor | None = None,
+        weights: Tensor | None = None,
+        transform: Callable[[Any, Keys], Any] | None = None,
     ) -> None:
         if isinstance(data, TensorDataset):
             data = data.tensors
@@ -59,8 +72,11 @@ class Batches:
             raise InputError(f"batch_size: expected at least 1, found {batch_size}.")
         self.data, self.batch_size, self.shuffle, self.seed = data, batch_size, shuffle, seed
         self.num_workers, self.every_rank = num_workers, every_rank
-        self.num_examples, self.rows = _length(data), rows
         self.device = None if device is None else torch.device(device)
+        length = _length(data)
+        self.rows, self.names, self.num_examples = rows, names, length if rows is None else len(rows)
+        self.lengths, self.weights, self.transform = lengths, weights, transform
+        self.in_memory = not isinstance(data, Dataset) and not any(isinstance(leaf, Store) for leaf in leaves_of(data))
         if self.num_examples == 0:
             raise InputError("data: expected at least one example, found none.")
 
@@ -71,30 +87,38 @@ class Batches:
     def __iter__(self) -> Iterator[Any]:
         return self.epoch()
 
-    @property
-    def in_memory(self) -> bool:
-        """Whether the data is a nest of tensors, to be cut by whole batches."""
-        return not isinstance(self.data, Dataset)
-
     def order(self, epoch: int = 0) -> Tensor:
-        """Return the indices of all examples in the order of an epoch: (N,) int64."""
+        """Return the indices of all examples in the order of an epoch: (n,) int64."""
+        rows = torch.arange(self.num_examples) if self.rows is None else self.rows
         if not self.shuffle:
-            return torch.arange(self.num_examples)
-        return torch.from_numpy(self._generator(epoch).permutation(self.num_examples))
-
-    def _generator(self, epoch: int) -> np.random.Generator:
-        # Our own: the global one would be shifted by every epoch, and every dropout mask after it. NumPy's, because it
-        # mixes the two numbers; torch's takes the lowest 32 bits of one, and (seed << 32) + epoch would lose the seed.
-        return np.random.default_rng([self.seed, epoch])
+            return rows
+        # Our own generator: the global one would be shifted by every epoch, and every dropout mask after it. NumPy's,
+        # because it mixes the two numbers; torch's takes the lowest 32 bits of one, where the seed would be lost.
+        generator = np.random.default_rng([self.seed, epoch])
+        if self.weights is not None:
+            chances = self.weights[rows].double().numpy()
+            drawn = generator.choice(self.num_examples, self.num_examples, p=chances / chances.sum())
+        else:
+            drawn = generator.permutation(self.num_examples)
+        return rows[torch.from_numpy(drawn)]
 
     def indices(self, epoch: int = 0) -> Sequence[Tensor]:
         """Return the indices of each batch of an epoch, over all processes."""
-        return self.order(epoch).split(self.batch_size)
+        order = self.order(epoch)
+        if self.lengths is None:
+            return order.split(self.batch_size)
+        pool = POOL * self.batch_size if self.shuffle else len(order)
+        order = torch.cat([part[self.lengths[part].argsort(stable=True)] for part in order.split(pool)])
+        batches = order.split(self.batch_size)
+        if not self.shuffle:
+            return batches
+        places = np.random.default_rng([self.seed, epoch, 1]).permutation(len(batches))
+        return [batches[place] for place in places]
 
     def name(self, epoch: int, batch: int, count: int = 1) -> str:
         """Return the numbers of the first examples in `count` batches, for a message."""
         indices = torch.cat(list(self.indices(epoch)[batch : batch + count]))
-        numbers = (indices if self.rows is None else self.rows[indices]).tolist()
+        numbers = (indices if self.names is None else self.names[indices]).tolist()
         return ", ".join(map(str, numbers[:8])) + (f", ... ({len(numbers)} in all)" if len(numbers) > 8 else "")
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Any]:
@@ -102,7 +126,8 @@ class Batches:
         shares = self.indices(number)[start:]
         if not self.every_rank and distributed.world_size() > 1:
             shares = [share[distributed.rank() :: distributed.world_size()] for share in shares]
-        return self._cut(shares) if self.in_memory else self._load(shares, number)
+        batches = self._cut(shares) if self.in_memory else self._read(shares, number)
+        return batches if self.transform is None else self._transformed(batches, shares, number)
 
     def _cut(self, shares: Sequence[Tensor]) -> Iterator[Any]:
         tensors, rebuild = flatten(self.data)
@@ -113,18 +138,53 @@ class Batches:
                 rows = [tensor.to(self.device, non_blocking=True) for tensor in rows]
             yield rebuild(rows)
 
-    def _load(self, shares: Sequence[Tensor], epoch: int) -> Iterator[Any]:
-        # The loader, too, would draw its workers' seed from the global generator, even without shuffling.
-        generator = torch.Generator().manual_seed(int(self._generator(epoch).integers(2**32)))
-        loader: DataLoader[Any] = DataLoader(
-            self.data,
-            batch_sampler=[share.tolist() or [0] for share in shares],  # nobody can collate no examples: see below
-            num_workers=self.num_workers,
-            generator=generator,
-        )
-        for share, batch in zip(shares, loader, strict=True):
+    def _read(self, shares: Sequence[Tensor], epoch: int) -> Iterator[Any]:
+        examples = _Examples(self.data, self.seed, epoch)
+        lists = [share.tolist() or [0] for share in shares]  # nobody can collate no examples: see below
+        for share, batch in zip(shares, self._loaded(examples, lists), strict=True):
             rows = batch if len(share) else map_tensors(lambda tensor: tensor[:0], batch)
             yield rows if self.device is None else to_device(rows, self.device)
+
+    def _loaded(self, examples: _Examples, lists: list[list[int]]) -> Iterator[Any]:
+        if not self.num_workers:
+            for indices in lists:
+                with preserved_rng():
+                    batch = examples.__getitems__(indices)
+                yield batch
+            return
+        loader: DataLoader[Any] = DataLoader(
+            examples,
+            batch_sampler=lists,
+            num_workers=self.num_workers,
+            collate_fn=_unchanged,
+            generator=torch.Generator(),  # our own: the loader would draw a seed from the global one
+        )
+        yield from loader
+
+    def _transformed(self, batches: Iterator[Any], shares: Sequence[Tensor], epoch: int) -> Iterator[Any]:
+        assert self.transform is not None
+        for share, batch in zip(shares, batches, strict=True):
+            yield self.transform(batch, Keys(self.seed, epoch, share))
+
+
+class _Examples(Dataset[Any]):
+    """The examples of one epoch, read a batch at a time, each with random numbers of its own."""
+
+    def __init__(self, data: Any, seed: int, epoch: int) -> None:
+        self.data, self.seed, self.epoch = data, seed, epoch
+
+    def __getitems__(self, indices: list[int]) -> Any:
+        if not isinstance(self.data, Dataset):
+            return take(self.data, torch.tensor(indices))
+        examples: list[Any] = []
+        for index, key in zip(indices, keyed.bits(self.seed, self.epoch, np.array(indices), EXAMPLE_STREAM), strict=True):
+            keyed.seed_generators(int(key))
+            examples.append(self.data[index])
+        return default_collate(examples)
+
+
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
 def batches_on(device: torch.device, batches: Iterable[Any], epoch: int = 0, start: int = 0) -> Iterator[Any]:
@@ -147,7 +207,7 @@ def number_of(batches: Iterable[Any]) -> int | None:
 
 def as_batches(data: Any, *, every_rank: bool = False) -> Iterable[Any]:
     """Return `data` as something that yields batches: tensors and datasets are cut for evaluation, loaders kept."""
-    if isinstance(data, tuple | dict | Tensor) or (isinstance(data, Dataset) and not isinstance(data, IterableDataset)):
+    if isinstance(data, tuple | dict | Tensor | Store) or (isinstance(data, Dataset) and not isinstance(data, IterableDataset)):
         return Batches(data, EVALUATION_BATCH_SIZE, every_rank=every_rank)
     return cast("Iterable[Any]", data)
 
@@ -157,7 +217,7 @@ def _length(data: Any) -> int:
         if not hasattr(data, "__len__"):
             raise InputError("data: expected a dataset with a length; give an IterableDataset in a DataLoader instead.")
         return len(data)  # pyright: ignore[reportArgumentType]  # just checked
-    lengths = {len(tensor) for tensor in tensors_of(data)}
+    lengths = {len(leaf) for leaf in leaves_of(data)}
     if len(lengths) != 1:
         found = ", ".join(map(str, sorted(lengths))) or "no tensor"
         raise InputError(f"data: expected tensors with the same number of rows, found {found}.")

@@ -10,37 +10,44 @@ from torch import Tensor
 
 
 @runtime_checkable
-class Takes(Protocol):
-    """Examples that become tensors a batch at a time, such as texts of different lengths. Leaves of a nest, too."""
+class Store(Protocol):
+    """Examples that become tensors a batch at a time, such as texts of different lengths. A leaf of a nest, too."""
 
     def __len__(self) -> int: ...
 
-    def take(self, indices: Tensor) -> Any:
+    def batch_of(self, indices: Tensor) -> Any:
         """Return a nest of tensors of these examples, (n,) int64, in this order."""
         ...
 
 
 def take(nest: Any, indices: Tensor) -> Any:
-    """Return these examples of a nest of tensors and `Takes`, in this order, as a nest of tensors."""
+    """Return these examples of a nest of tensors and `Store`s, in this order, as a nest of tensors."""
     if isinstance(nest, Tensor):
         return nest.index_select(0, indices.to(nest.device))
     if isinstance(nest, Mapping):
         return {name: take(part, indices) for name, part in cast("Mapping[Any, Any]", nest).items()}
     if isinstance(nest, tuple | list):
         return type(nest)(take(part, indices) for part in cast("list[Any]", nest))
-    return cast("Takes", nest).take(indices)
+    return cast("Store", nest).batch_of(indices)
 
 
-def tensors_of(nest: Any) -> Iterator[Tensor]:
-    """Yield the tensors of a nest in order; anything else in it is passed over."""
+def leaves_of(nest: Any) -> Iterator[Tensor | Store]:
+    """Yield the tensors and `Store`s of a nest in order; anything else in it is passed over."""
     if isinstance(nest, Tensor):
         yield nest
     elif isinstance(nest, Mapping):
         for part in cast("Mapping[Any, Any]", nest).values():
-            yield from tensors_of(part)
+            yield from leaves_of(part)
     elif isinstance(nest, tuple | list):
         for part in cast("list[Any]", nest):
-            yield from tensors_of(part)
+            yield from leaves_of(part)
+    elif isinstance(nest, Store):
+        yield nest
+
+
+def tensors_of(nest: Any) -> Iterator[Tensor]:
+    """Yield the tensors of a nest in order; anything else in it is passed over."""
+    return (leaf for leaf in leaves_of(nest) if isinstance(leaf, Tensor))
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], nest: Any) -> Any:

@@ -106,6 +106,8 @@ class Objective:
 class Multiclass(Objective):
     """One of several classes. Outputs are logits, (N, C) or (N, C, ...); targets int64, (N,) or (N, ...) in [0, C).
 
+    While training, targets may also be soft: the probability of each class, float in the shape of the outputs.
+
     Args:
         num_classes: C.
         class_weights: how much an example of each class counts, in the loss and in its mean, as in PyTorch.
@@ -128,7 +130,7 @@ class Multiclass(Objective):
     def loss_sum(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if outputs.ndim < 2 or outputs.shape[1] != self.num_classes:
             raise InputError(f"outputs: expected (N, {self.num_classes}) logits, found shape {tuple(outputs.shape)}.")
-        if targets.dtype != torch.int64:
+        if targets.dtype != torch.int64 and targets.shape != outputs.shape:
             raise InputError(f"targets: expected classes as int64, found {_describe(targets)} of {targets.dtype}.")
         logits = _full(outputs)
         weights = None if self.class_weights is None else _constant(self.class_weights, logits.dtype, logits.device)
@@ -137,9 +139,11 @@ class Multiclass(Objective):
         )
 
     def count(self, targets: Tensor) -> int | Tensor:
+        is_soft = targets.is_floating_point()
         if self.class_weights is None:
-            return targets.numel()
-        return _constant(self.class_weights, torch.float32, targets.device)[targets].sum()
+            return targets.numel() // self.num_classes if is_soft else targets.numel()
+        weights = _constant(self.class_weights, torch.float32, targets.device)
+        return (targets.movedim(1, -1) @ weights if is_soft else weights[targets]).sum()
 
     def check(self, targets: Tensor) -> None:
         _check_classes(targets, self.num_classes)

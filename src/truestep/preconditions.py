@@ -92,7 +92,7 @@ def check_run(
         raise InputError("patience: expected validation data to watch, found none.")
     check_monitor(objective, monitor)
     for name, batches in (("train", train), ("valid", valid)):
-        data = batches.data if isinstance(batches, Batches) and batches.in_memory else batches
+        data = batches.data if isinstance(batches, Batches) else batches
         if isinstance(data, tuple | dict | Tensor) and any(True for _ in tensors_of(data)):
             try:
                 objective.check(objective.unpack(data)[1])
