@@ -5,16 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from truestep.data.arrays import ArrayEncoder
+from truestep.data.images import ImageEncoder
 from truestep.data.pixels import PixelEncoder
+from truestep.data.sequences import SequenceEncoder
 from truestep.data.tabular import TableEncoder
 from truestep.data.targets import Target
+from truestep.data.tokens import StreamEncoder, TextEncoder
 from truestep.errors import RefusedError, did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
-    from torch import Tensor
 
-ENCODERS = {"table": TableEncoder, "pixels": PixelEncoder, "array": ArrayEncoder}
+ENCODERS = {
+    "table": TableEncoder,
+    "pixels": PixelEncoder,
+    "array": ArrayEncoder,
+    "image": ImageEncoder,
+    "text": TextEncoder,
+    "stream": StreamEncoder,
+    "sequence": SequenceEncoder,
+}
 
 
 class Encoder(Protocol):
@@ -28,13 +38,25 @@ class Encoder(Protocol):
         """What the inputs look like, for choosing and building a model."""
         ...
 
-    def read(self, source: Any) -> Any: ...
+    def read(self, source: Any) -> Any:
+        """Return rows to predict, of whatever a user may give, in the order in which they are given."""
+        ...
 
-    def encode(self, raw: Any) -> Any: ...
+    def encode(self, raw: Any) -> Any:
+        """Return the inputs of all rows: a nest of tensors and `Store`s."""
+        ...
 
-    def encode_labelled(self, source: Any, target: Target) -> tuple[Any, Tensor]: ...
+    def prepare(self, inputs: Any) -> Any:
+        """Return a batch of inputs as the model takes it, on the device where it is; most need nothing."""
+        ...
 
-    def ids(self, raw: Any) -> pl.Series | None: ...
+    def encode_labelled(self, source: Any, target: Target) -> Any:
+        """Return the examples of labelled rows, as `Batches` takes them."""
+        ...
+
+    def ids(self, raw: Any) -> pl.DataFrame | None:
+        """Return what tells people which row is which, beside its prediction."""
+        ...
 
     def notes(self, raw: Any) -> list[str]:
         """Say where rows to predict hold what training rows did not, and what becomes of it."""

@@ -53,7 +53,7 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def take(self, indices: Tensor) -> Tensor:
+    def batch_of(self, indices: Tensor) -> Tensor:
         """Return these images, (n,) int64, in this order.
 
         Raises:
@@ -268,7 +268,7 @@ def _mean_and_std(images: Tensor | ImageFiles, rows: Tensor) -> tuple[tuple[floa
     """
     count, total, squares = 0, 0, 0
     for part in rows.split(64):
-        values = images.take(part) if isinstance(images, ImageFiles) else images[part]
+        values = images.batch_of(part) if isinstance(images, ImageFiles) else images[part]
         values = values.transpose(0, 1).flatten(1).double()
         count += values.shape[1]
         total = total + values.sum(1)

@@ -21,7 +21,7 @@ from truestep.data.arrays import ArrayEncoder
 from truestep.data.columns import NUMERIC_KINDS, Column, check_kinds, describe, numbers_of
 from truestep.data.facts import Facts
 from truestep.data.images import ImageEncoder, image_keys, pixel_keys
-from truestep.data.keys import row_keys
+from truestep.data.keys import array_keys, row_keys, values_of
 from truestep.data.own import Arrays, Datasets, read_own
 from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
 from truestep.data.sequences import SequenceEncoder
@@ -200,9 +200,9 @@ def _load_table(
         inputs = encoder.encode(table)
     else:
         encoder, inputs = TableEncoder.fit_encode(table, rows[0], used, id_column=id_column, scale=choices.scale)
-    found = Facts(len(table), described, facts.count_classes(targets, target), notes=notes)
-    ...
-    return _data(name, encoder, target, inputs, targets, rows, found, keys)
+    found = Facts(len(table), described, notes=[*notes, *encoder_notes(inputs)])
+    columns = values_of(table, used) if how in ("table", "sequence") else ()
+    return _data(name, encoder, target, (inputs, targets), targets, rows, found, keys, columns, used, split_by)
 
 
 def _features(
@@ -298,3 +298,91 @@ def _load_stream(table: Table, name: str, choices: DataChoices, seed: int) -> Da
         Split(windows, torch.empty(0), part, names=windows.document) for part in of_windows
     )
     return Data(name, encoder, target, train, valid_part, test_part, found, keys)
+
+
+def _text_column(table: Table, choices: DataChoices) -> str:
+    """Return the column of texts to learn token by token."""
+    described = [describe(table, column, ({**table.kinds, **choices.kinds}).get(column)) for column in table.columns]
+    texts = [column.name for column in described if column.kind == "text" and column.name not in choices.drop]
+    if len(texts) != 1:
+        found = f"{len(texts)} ({listed(texts)})" if texts else "none"
+        raise InputError(
+            f"{table.name}: expected one column of texts to learn the next token of, found {found}. "
+            "Say which: --data.kinds.COLUMN text, and --data.drop for others."
+        )
+    return texts[0]
+
+
+def _load_arrays(own: Arrays, name: str, choices: DataChoices, task: str, seed: int) -> Data:
+    inputs, targets = own.inputs, own.targets
+    _check_rows(len(targets), "inputs")
+    target = choose_array_target(targets, task)
+    encoded = encode_array_targets(targets, target)
+    keys = array_keys(inputs)
+    rows = _split_arrays(keys, encoded if target.has_classes else None, choices, own.belongs, seed)
+    encoder = ArrayEncoder.fit(inputs[rows[0].numpy()])
+    found = Facts(len(targets), [facts.describe_inputs(inputs)])
+    return _data(name, encoder, target, (encoder.encode(inputs), encoded), encoded, rows, found, keys)
+
+
+def _load_datasets(own: Datasets, name: str, choices: DataChoices, task: str, seed: int) -> Data:
+    """Split a dataset whose examples are read when they are needed; nothing in them is changed."""
+    ...
+
+
+def _split_arrays(
+    keys: np.ndarray, classes: Tensor | None, choices: DataChoices, belongs: np.ndarray | None, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    if isinstance(choices.valid, str) or isinstance(choices.test, str):
+        raise InputError("valid, test: expected shares for arrays and datasets, found the name of a file.")
+    return split_rows(
+        keys, valid=choices.valid, test=choices.test, seed=seed, classes=classes, stratify=choices.stratify, belongs=belongs
+    )
+
+
+def _data(
+    name: str,
+    encoder: Encoder,
+    target: Target,
+    examples: Any,
+    known: Tensor,
+    rows: tuple[Tensor, Tensor, Tensor],
+    found: Facts,
+    keys: np.ndarray | None,
+    columns: Iterable[pl.Series] = (),
+    used: Mapping[str, str] | None = None,
+    split: str = "rows",
+) -> Data:
+    """Look at everything once more, and put it together."""
+    splits: dict[str, Tensor] = dict(zip(SPLITS, rows, strict=True))
+    facts.examine(found, target, known, splits, keys=keys, columns=columns, used=used, split=split)
+    lengths = getattr(examples[0], "lengths", None) if isinstance(examples, tuple) else None  # of texts
+    train, valid, test = (Split(examples, known, part, lengths) for part in rows)
+    return Data(name, encoder, target, train, valid, test, found, keys)
+
+
+def _check_columns(table: Table, choices: DataChoices, target: str | None) -> None:
+    """Refuse choices for columns that don't exist, and for the target what is meant for inputs."""
+    if target is not None:
+        table.column(target)
+    for column in choices.drop:
+        if column not in table.columns:
+            raise InputError(
+                f"drop: expected names of columns ({listed(table.columns)}), found '{column}'."
+                f"{did_you_mean(column, table.columns)}"
+            )
+    for option, column in (("group", choices.group), ("time", choices.time)):
+        if column is not None and (column not in table.columns or column == target):
+            what = "the target" if column == target else "no column"
+            raise InputError(
+                f"{option}: expected one of the columns {listed(table.columns)}, found '{column}', {what}."
+                f"{did_you_mean(column, table.columns)}"
+            )
+    if target in choices.drop or target in choices.kinds:
+        raise InputError(f"drop, kinds: expected columns to learn from, found the target '{target}'.")
+    check_kinds(choices.kinds, table.columns)
+
+
+def _check_rows(count: int, where: str) -> None:
+    if count < FEWEST_ROWS:
+        raise InputError(f"{where}: expected at least {FEWEST_ROWS} rows to learn from, found {count}.")

@@ -8,7 +8,9 @@ from typing import Any
 import polars as pl
 
 from truestep.data.bundled import BUNDLED, read_bundled
+from truestep.data.image_files import IMAGE_SUFFIXES, is_image_folder, read_image_table
 from truestep.data.table import Table, table_of_file, table_of_frame
+from truestep.data.texts import is_text_folder, read_text_table
 from truestep.errors import InputError, did_you_mean
 
 
