@@ -103,12 +103,13 @@ class Augment:
         images, targets = batch
         draws = keyed.uniform(keys.seed, keys.epoch, keys.indices, 17, STREAM)
         # A column for each purpose, so that one choice leaves the numbers of the others as they were.
-        if self.flip or self.shift:
+        if self.flip:
+            images = flip(images, draws[:, 0] < 0.5)
+        if self.shift:
             if self.shift >= min(images.shape[2:]):
                 size = f"{images.shape[3]} x {images.shape[2]} pixels"
                 raise InputError(f"augment.shift: expected fewer pixels than images have ({size}), found {self.shift}.")
-            moves = (draws[:, 1:3] * (2 * self.shift + 1)).floor().long() - self.shift
-            images = flip_and_shift(images, draws[:, 0] < 0.5 * self.flip, moves)
+            images = shift(images, (draws[:, 1:3] * (2 * self.shift + 1)).long() - self.shift)
         images = images.float()
         if self.rotate or self.zoom:
             angles, zooms = (2 * draws[:, 3] - 1) * self.rotate, 1 + (2 * draws[:, 4] - 1) * self.zoom
@@ -162,22 +163,24 @@ class Augment:
 # Where pixels go
 
 
-def flip_and_shift(images: Tensor, flips: Tensor, moves: Tensor) -> Tensor:
-    """Mirror and move images by whole pixels, exactly; the outside is a reflection.
+def flip(images: Tensor, flips: Tensor) -> Tensor:
+    """Mirror images (N, C, H, W) left to right where `flips`, (N,) bool, says so."""
+    return torch.where(per_image(flips, images), images.flip(3), images)
+
+
+def shift(images: Tensor, moves: Tensor) -> Tensor:
+    """Move images by whole pixels, exactly; what comes in from outside is a reflection.
 
     Args:
         images: (N, C, H, W).
-        flips: (N,) bool, whether to mirror left to right.
         moves: (N, 2) int64 pixels down and to the right, smaller than the sides.
     """
-    count, channels, height, width = images.shape
-    flips, moves = (part.to(images.device, non_blocking=True) for part in (flips, moves))
+    height, width = images.shape[2:]
+    moves = moves.to(images.device, non_blocking=True)
     rows = reflected(torch.arange(height, device=images.device) - moves[:, :1], height)
     columns = reflected(torch.arange(width, device=images.device) - moves[:, 1:], width)
-    columns = torch.where(flips[:, None], width - 1 - columns, columns)
-    numbers = torch.arange(count, device=images.device).view(-1, 1, 1, 1)
-    channel = torch.arange(channels, device=images.device).view(1, -1, 1, 1)
-    return images[numbers, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    moved = images.gather(2, rows[:, None, :, None].expand(images.shape))
+    return moved.gather(3, columns[:, None, None, :].expand(images.shape))
 
 
 def reflected(places: Tensor, size: int) -> Tensor:
@@ -201,7 +204,8 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
     sides = [matrices[:, side, :, None, None] for side in (0, 1)]
     across, down = (side[:, 0] * x + side[:, 1] * y + side[:, 2] for side in sides)
     grid = torch.stack([across * (2 / width), down * (2 / height)], dim=-1)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    # Weights that sum to 1 but for rounding may go beyond 255.
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False).clamp(0, 255)
 
 
 def rotations(degrees: Tensor, zooms: Tensor) -> Tensor:

@@ -340,6 +340,8 @@ def _plain(image: Image.Image) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     """Return how the camera was held, 1 to 8; 1 if nothing says so."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns it while decoding
     if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
         return 1  # Pillow would decode the whole image to see whether EXIF comes after it
     try:
@@ -378,7 +380,9 @@ def opened(path: Path | str) -> Generator[Image.Image]:
             found = f"other content (it begins with {start!r})" if start else "an empty file"
             raise InputError(f"{path}: expected a {', '.join(FORMATS[:-1])} or WebP image, found {found}.") from None
         except Image.DecompressionBombError:
-            raise InputError(f"{path}: {TOO_LARGE} {2 * (Image.MAX_IMAGE_PIXELS or 0):,}. Scale it down.") from None
+            raise InputError(
+                f"{path}: {TOO_LARGE} more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,}. Scale it down."
+            ) from None
         except Exception as error:  # noqa: BLE001 - a damaged file may trip a decoder in any way
             reason = shorten(str(error) or type(error).__name__, 100).rstrip(".")
             raise InputError(f"{path}: expected an image, but it can't be decoded ({reason}).") from None
