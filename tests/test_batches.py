@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -93,3 +96,107 @@ def test_data_that_cannot_be_cut_is_refused(make, said):
     with pytest.raises(ts.InputError) as caught:
         make()
     assert said in str(caught.value)
+
+
+class Random(Dataset):
+    """Draws from all three global generators, as people's transforms do."""
+
+    def __len__(self):
+        return 30
+
+    def __getitem__(self, index):
+        return torch.stack([torch.tensor(float(index)), torch.rand(()), torch.tensor(np.random.rand()).float(),
+                            torch.tensor(random.random())])  # fmt: skip
+
+
+def test_what_an_example_draws_is_a_function_of_seed_epoch_and_example_whoever_reads_it():
+    def read(num_workers=0, epoch=1, seed=3, batch_size=4, **choices):
+        batches = ts.Batches(Random(), batch_size, seed=seed, num_workers=num_workers, **choices)
+        rows = torch.cat(list(batches.epoch(epoch)))
+        return rows[rows[:, 0].argsort()]
+
+    random.seed(0)
+    expected = read()
+    assert expected[:, 1:].unique().numel() == 90
+    random.random()
+    for other in (read(num_workers=2), read(num_workers=3, shuffle=True), read(batch_size=7)):
+        assert torch.equal(other, expected)
+    assert not torch.equal(read(epoch=2), expected)
+    assert not torch.equal(read(seed=4), expected)
+
+
+def test_reading_a_dataset_leaves_every_global_generator_alone():
+    def state():
+        return torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()
+
+    before = state()
+    list(ts.Batches(Random(), 4).epoch())
+    assert state() == before
+
+
+def test_rows_choose_the_examples_and_names_name_them():
+    batches = ts.Batches(torch.arange(10) * 10, 2, rows=torch.tensor([1, 4, 7]), names=torch.arange(10) + 100)
+    assert torch.cat(list(batches)).tolist() == [10, 40, 70]
+    assert batches.name(0, 0, 2) == "101, 104, 107"
+    assert len(batches) == 2
+
+
+@given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=200), shuffle=st.booleans())
+def test_batches_by_length_hold_every_example_once_and_waste_little(sizes, shuffle):
+    lengths = torch.tensor(sizes)
+    batches = ts.Batches(torch.arange(len(sizes)), 4, shuffle=shuffle, lengths=lengths)
+    got = list(batches.epoch(1))
+    assert sorted(torch.cat(got).tolist()) == list(range(len(sizes)))
+    assert len(got) == len(batches)
+    padded = sum(int(lengths[batch].max()) * len(batch) for batch in got)
+    by_hand = lengths.sort().values.split(4)
+    assert padded == sum(int(part.max()) * len(part) for part in by_hand)  # no more than sorting all of them wastes
+
+
+def test_batches_by_length_mix_anew_each_epoch_and_can_be_begun_in_the_middle():
+    lengths = torch.arange(600) % 40
+    batches = ts.Batches(torch.arange(600), 4, shuffle=True, lengths=lengths)
+    first, second = list(batches.epoch(0)), list(batches.epoch(1))
+    assert {tuple(sorted(batch.tolist())) for batch in first} != {tuple(sorted(batch.tolist())) for batch in second}
+    assert [int(lengths[batch].max()) for batch in first] != sorted(int(lengths[batch].max()) for batch in first)
+    assert all(torch.equal(a, b) for a, b in zip(first[50:], batches.epoch(0, start=50), strict=True))
+
+
+def test_weights_draw_examples_in_their_proportion():
+    weights = torch.tensor([1.0, 3.0, 0.0, 4.0]).repeat(500)
+    batches = ts.Batches(torch.arange(2000) % 4, 50, shuffle=True, weights=weights)
+    counts = torch.cat(list(batches.epoch(0))).bincount(minlength=4) / 2000
+    assert counts.tolist() == pytest.approx([1 / 8, 3 / 8, 0, 4 / 8], abs=0.04)
+    assert torch.equal(torch.cat(list(batches.epoch(5))), torch.cat(list(batches.epoch(5))))
+
+
+class Texts:
+    """Lists of tokens, padded when a batch is made of them."""
+
+    def __len__(self):
+        return 9
+
+    def batch_of(self, indices):
+        return torch.nn.utils.rnn.pad_sequence([torch.full((i + 1,), i) for i in indices.tolist()], batch_first=True)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_store_makes_its_own_batches(num_workers):
+    batches = ts.Batches((Texts(), torch.arange(9)), 4, num_workers=num_workers)
+    got = list(batches)
+    assert [inputs.shape for inputs, _ in got] == [(4, 4), (4, 8), (1, 9)]
+    assert torch.equal(got[1][0], Texts().batch_of(torch.arange(4, 8)))
+    assert torch.cat([targets for _, targets in got]).tolist() == list(range(9))
+
+
+def test_a_transform_knows_where_in_the_run_it_is():
+    seen = []
+
+    def transform(batch, keys):
+        seen.append((keys.seed, keys.epoch, keys.indices.tolist()))
+        return batch * 2
+
+    batches = ts.Batches(torch.arange(5), 2, shuffle=True, seed=7, transform=transform)
+    got = torch.cat(list(batches.epoch(3, start=1)))
+    assert torch.equal(got, batches.order(3)[2:] * 2)
+    assert seen == [(7, 3, part.tolist()) for part in batches.order(3)[2:].split(2)]

@@ -7,6 +7,7 @@ small models that is most of a step's time.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, cast
@@ -152,14 +153,17 @@ class Batches:
                     batch = examples.__getitems__(indices)
                 yield batch
             return
-        loader: DataLoader[Any] = DataLoader(
-            examples,
-            batch_sampler=lists,
-            num_workers=self.num_workers,
-            collate_fn=_unchanged,
-            generator=torch.Generator(),  # our own: the loader would draw a seed from the global one
-        )
-        yield from loader
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create")  # more than there are cores, as was asked
+            loader: DataLoader[Any] = DataLoader(
+                examples,
+                batch_sampler=lists,
+                num_workers=self.num_workers,
+                collate_fn=_unchanged,
+                generator=torch.Generator(),  # our own: the loader would draw a seed from the global one
+            )
+            iterator = iter(loader)
+        yield from iterator
 
     def _transformed(self, batches: Iterator[Any], shares: Sequence[Tensor], epoch: int) -> Iterator[Any]:
         assert self.transform is not None

@@ -69,19 +69,28 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _with_recipe(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for every field of the recipe, `--section.field`, and for some a short name too."""
-    signature = inspect.signature(command)
-    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    for order, section in enumerate(field.name for field in fields(Recipe)):
-        group = Group(f"Recipe: {section}", sort_key=order + 1)
-        parameters += [
-            _option(section, option, group)
-            for option in section_fields(section)
-            if (section, option.name) != ("data", "source")  # the first argument
-        ]
-    command.__signature__ = signature.replace(parameters=parameters)
-    return command
+def _with_recipe(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for every field of the recipe, `--section.field`, and for some a short name too.
+
+    Args:
+        sections: of the recipe, or single fields as "section.field"; none for all.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        for order, section in enumerate(field.name for field in fields(Recipe)):
+            group = Group(f"Recipe: {section}", sort_key=order + 1)
+            parameters += [
+                _option(section, option, group)
+                for option in section_fields(section)
+                if (section, option.name) != ("data", "source")  # the first argument
+                and (not sections or section in sections or f"{section}.{option.name}" in sections)
+            ]
+        command.__signature__ = signature.replace(parameters=parameters)
+        return command
+
+    return decorate
 
 
 def _option(section: str, option: Any, group: Group) -> inspect.Parameter:
@@ -122,7 +131,7 @@ def _toml_value(text: str) -> Any:
 
 
 @app.command
-@_with_recipe
+@_with_recipe()
 def train(
     source: str | None = None,
     /,
@@ -138,14 +147,16 @@ def train(
     Example: truestep train yours.csv --target COLUMN --epochs 20
 
     Args:
-        source: a bundled data set (see `truestep data`), or a .csv, .tsv or .parquet file.
+        source: a bundled data set (see `truestep data`); a .csv, .tsv or .parquet file; a folder of images or texts,
+            with a folder for each class; a .txt file; arrays in .npz, .pt or .safetensors; or package.module:function
+            or file.py:function that returns PyTorch datasets.
         recipe: a recipe.toml to begin from, for example that of an earlier run.
         out: folder to write, new or empty; by default one under runs/.
         resume: folder of a run that was stopped, to go on with.
         quiet: no progress.
     """
-    begin = resume / "recipe.toml" if resume else recipe
-    made = (Recipe.from_toml(begin) if begin else Recipe()).changed(_choices(options))  # wrong choices are said at once
+    begin, choices = resume / "recipe.toml" if resume else recipe, _choices(options)
+    (Recipe.from_toml(begin) if begin else Recipe()).changed(choices)  # wrong choices are said at once
 
     from truestep import run
 
@@ -153,7 +164,7 @@ def train(
         if not quiet:
             print(sentence, file=sys.stderr)
 
-    _summary(run.train(source, recipe=made, out=out, resume=resume, show=not quiet, say=say))
+    _summary(run.train(source, recipe=recipe, out=out, resume=resume, show=not quiet, say=say, **choices))
 
 
 def _summary(finished: Run) -> None:
@@ -193,6 +204,7 @@ def evaluate(
     /,
     *,
     split: str = "test",
+    model: str | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Evaluate a trained model on labelled data, or again on a split of the data it came from.
@@ -201,12 +213,13 @@ def evaluate(
         folder: of a finished run.
         source: a labelled file; left out, the run's own data is read and split again.
         split: train, valid or test, of the run's own data.
+        model: the model's file.py:Class or package.module:Class, if it is one of your own; nothing else runs its code.
         json: print one JSON object.
     """
     from truestep.folder import to_json
     from truestep.run import evaluate_folder
 
-    found = evaluate_folder(folder, source, split)
+    found = evaluate_folder(folder, source, split, model=model)
     if json:
         print(to_json(found))
     else:
@@ -214,13 +227,18 @@ def evaluate(
 
 
 @app.command
-def predict(folder: Path, source: str, /, *, out: Path | None = None) -> None:
+def predict(
+    folder: Path, source: str, /, *, out: Path | None = None, model: str | None = None, tokens: int = 100
+) -> None:
     """Predict every row of a file, in order, with probabilities and the rows' own ids.
 
     Args:
         folder: of a finished run.
-        source: a .csv, .tsv or .parquet file with the columns of the training data; the target is not needed.
+        source: what the model was trained on, without the target: a .csv, .tsv or .parquet file, an image or a folder of
+            images, a .txt file or a folder of them.
         out: a .csv, .jsonl or .parquet file to write; left out, CSV goes to stdout.
+        model: the model's file.py:Class or package.module:Class, if it is one of your own; nothing else runs its code.
+        tokens: to continue each text by, for a model of the next token.
     """
     from truestep.prediction import Predictor, check_table_path, write_table
 
@@ -228,7 +246,10 @@ def predict(folder: Path, source: str, /, *, out: Path | None = None) -> None:
         check_table_path(out)
         if out.exists() and Path(source).exists() and out.samefile(source):
             raise InputError(f"{out}: expected another file than the one to predict from; it would be overwritten.")
-    table = Predictor.load(folder).predict(source, say=lambda note: print(f"note: {note}", file=sys.stderr))
+    if tokens < 1:
+        raise InputError(f"tokens: expected at least 1, found {tokens}.")
+    predictor = Predictor.load(folder, own_model=model)
+    table = predictor.predict(source, say=lambda note: print(f"note: {note}", file=sys.stderr), tokens=tokens)
     if out is None:
         print(table.write_csv(), end="")
     else:
@@ -237,20 +258,22 @@ def predict(folder: Path, source: str, /, *, out: Path | None = None) -> None:
 
 
 @app.command
+@_with_recipe("data", "objective.name", "run.seed")
 def data(
     source: str | None = None,
     /,
     *,
-    target: str | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
+    **options: Any,
 ) -> None:
     """Show what is understood of a data set: columns, kinds, classes, splits, problems. Alone: the bundled ones.
 
     Args:
-        source: a bundled data set, or a .csv, .tsv or .parquet file.
-        target: column to predict.
+        source: as for `truestep train`; or the folder of a run, for its data and the labels that it doubts.
         json: print one JSON object.
     """
+    recipe = Recipe().changed(_choices(options))
+
     from truestep.data import bundled, load
     from truestep.folder import to_json
 
@@ -258,7 +281,7 @@ def data(
         for name, rows, task, about, available in bundled.names():
             print(f"{name:<14} {rows:>6,} rows  {task:<11} {about}{'' if available else '  (needs scikit-learn)'}")
         return
-    found = load(source, target=target)
+    found = load(source, recipe.data, task=recipe.objective.name, seed=recipe.run.seed)
     if json:
         print(to_json({"target": asdict(found.target), **found.facts.to_dict()}))
     else:

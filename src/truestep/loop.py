@@ -199,6 +199,7 @@ def fit(
     log_every: int = 50,
     show: bool = True,
     stop: Callable[[], Interrupted | None] = lambda: None,
+    before_epoch: Callable[[int], None] = lambda _: None,
 ) -> Fitted:
     """Train for `epochs`, or until `patience` epochs bring nothing better, and leave the best weights in `model`.
 
@@ -216,6 +217,7 @@ def fit(
         log_every: updates between two "step" lines of the log.
         show: progress on stderr.
         stop: asked after every update; what it returns is raised after saving.
+        before_epoch: told the number of each epoch, from 0, before its first batch, and of one that is resumed, again.
 
     The rest is as for `train_steps`.
 
@@ -244,6 +246,7 @@ def fit(
     with MetricsLog(folder, progress.log_size) as log, Display(epochs, train, enabled=show) as display:
         while not progress.stopped:
             model.train()
+            before_epoch(progress.epoch)
             recent: list[Step] = []  # steps whose tensors nobody has read yet
             with located(progress, train, accumulate, bare, objective, precision):
                 for step in train_steps(

@@ -7,7 +7,8 @@ last bits depend, are fixed and travel with the model.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from truestep import folder, models
-from truestep.batches import as_batches, batches_on
-from truestep.data import Encoder, Target, encoder_from_json, target_from_json
+from truestep.batches import EVALUATION_BATCH_SIZE, Batches, as_batches, batches_on
+from truestep.data import Encoder, ImageEncoder, Target, encoder_from_json, target_from_json
 from truestep.device import FLOAT32, Precision, choose, reproducible
 from truestep.errors import InputError, RefusedError
 from truestep.evaluation import evaluation_mode, measure
@@ -27,9 +28,13 @@ from truestep.objectives import FromFunction, Multiclass, Objective, as_objectiv
 if TYPE_CHECKING:
     import polars as pl
 
+    from truestep.keyed import Keys
     from truestep.objectives import Metrics
 
 
+NUMBERS_AT_ONCE = 1 << 22  # inputs of a batch when evaluating: what the layers make of them is many times that
+TOKEN_WIDTH = 64  # numbers that a token becomes, for that count
+FEWEST_AT_ONCE = 16
 MOST_THREADS = 1024  # more than any machine has use for
 WRITERS = {".csv": "write_csv", ".jsonl": "write_ndjson", ".parquet": "write_parquet"}
 
@@ -148,6 +153,16 @@ class Predictor:
         if isinstance(self.objective, Multiclass) and self.objective.num_classes != len(names or ()):
             raise ValueError(f"{len(names or ())} class names for {self.objective.num_classes} classes")
 
+    def batches(self, examples: Any, **choices: Any) -> Batches:
+        """Return batches to evaluate or predict from: the same for the same rows, wherever that is done."""
+        return Batches(
+            examples,
+            evaluation_batch_size(self.encoder.spec),
+            device=next(self.model.parameters()).device,
+            transform=preparation(self.encoder),
+            **choices,
+        )
+
     def predict(self, source: Any, say: Callable[[str], None] = lambda _: None) -> pl.DataFrame:
         """Return one row for each of the source's: its id if it has one, the prediction, and the probabilities.
 
@@ -160,15 +175,15 @@ class Predictor:
         raw = self.encoder.read(source)
         for note in self.encoder.notes(raw):
             say(note)
-        found = self._run(lambda: predict(self.model, self.encoder.encode(raw), self.objective, precision=self._format))
+        batches = self.batches(self.encoder.encode(raw), every_rank=True)  # rows in order, all in this process
+        found = self._run(lambda: predict(self.model, batches, self.objective, precision=self._format))
         ids, answers = self.encoder.ids(raw), self._answers(found)
-        if ids is None:
-            return pl.DataFrame(answers)
-        return pl.DataFrame({f"{ids.name}_id" if ids.name in answers else ids.name: ids, **answers})
+        before = {} if ids is None else {f"{c.name}_id" if c.name in answers else c.name: c for c in ids}
+        return pl.DataFrame({**before, **answers})
 
-    def measure(self, inputs: Any, targets: Tensor) -> tuple[float, Metrics | None]:
-        """Return the mean loss and the tally over encoded rows."""
-        return self._run(lambda: measure(self.model, (inputs, targets), self.objective, precision=self._format))
+    def measure(self, batches: Batches) -> tuple[float, Metrics | None]:
+        """Return the mean loss and the tally over labelled examples."""
+        return self._run(lambda: measure(self.model, batches, self.objective, precision=self._format))
 
     @property
     def _format(self) -> Precision:
@@ -191,6 +206,32 @@ class Predictor:
             scores = np.stack([1 - scores, scores], axis=1)
         answers = [classes[index] for index in found.predictions.tolist()]
         return {"prediction": answers} | {f"probability_{name}": scores[:, i] for i, name in enumerate(classes)}
+
+
+def preparation(encoder: Encoder) -> Callable[[Any, Keys], Any] | None:
+    """Return what turns a batch as it is kept, of inputs or of (inputs, targets), into one for the model."""
+    if not isinstance(encoder, ImageEncoder):  # only images are kept as something else: bytes
+        return None
+
+    def prepare(batch: Any, _: Keys) -> Any:
+        return (encoder.prepare(batch[0]), batch[1]) if isinstance(batch, tuple) else encoder.prepare(batch)
+
+    return prepare
+
+
+def evaluation_batch_size(spec: Mapping[str, Any]) -> int:
+    """Return how many examples to evaluate at once: fixed by what an example is, since the last bits depend on it."""
+    match spec["kind"]:
+        case "image":
+            numbers = spec["channels"] * spec["height"] * spec["width"]
+        case "tokens":
+            numbers = TOKEN_WIDTH * spec["length"]
+        case "sequence":
+            numbers = spec["length"] * (spec["num_numeric"] + len(spec["cardinalities"]))
+        case _:
+            return EVALUATION_BATCH_SIZE
+    fitting = 2 ** int(math.log2(max(NUMBERS_AT_ONCE // numbers, 1)))
+    return max(FEWEST_AT_ONCE, min(EVALUATION_BATCH_SIZE, fitting))
 
 
 def check_table_path(path: Path) -> None:

@@ -104,7 +104,9 @@ class OptimizerChoices:
     )
     momentum: float = choice(0.9, "for sgd and muon", least=0, below=1)
     nesterov: bool = choice(False, "for sgd")
-    lrs: dict[str, float] = choice(dict, "learning rates of some weights, as --optimizer.lrs.PATTERN LR")
+    lrs: dict[str, float] = choice(
+        dict, "learning rates of some weights, as --optimizer.lrs.PATTERN LR", least=TINY
+    )
     args: dict[str, Any] = choice(dict, "further arguments of the optimizer, as --optimizer.args.NAME VALUE")
 
 
@@ -154,6 +156,11 @@ class Recipe:
     schedule: ScheduleChoices = field(default_factory=ScheduleChoices)
     train: TrainChoices = field(default_factory=TrainChoices)
     run: RunChoices = field(default_factory=RunChoices)
+
+    def get(self, name: str) -> Any:
+        """Return a choice by its full name, such as "train.epochs"."""
+        section, _, rest = name.partition(".")
+        return getattr(getattr(self, section), rest)
 
     def changed(self, choices: Mapping[str, Any], where: str = "") -> Recipe:
         """Return a recipe with other choices, by short name (`epochs`) or full name (`train.epochs`).
@@ -260,9 +267,10 @@ def short_names() -> dict[str, str]:
 def _fit(value: Any, kind: Any, bounds: Mapping[str, Any], where: str) -> Any:
     """Return the value as `kind`, or raise InputError saying what was expected."""
     if isinstance(kind, UnionType):
-        if value is None:
+        kinds = [part for part in get_args(kind) if part is not type(None)]
+        if value is None and len(kinds) < len(get_args(kind)):
             return None
-        kind = next(part for part in get_args(kind) if part is not type(None))
+        kind = str if str in kinds and isinstance(value, str) else kinds[0]
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             hint = did_you_mean(str(value), get_args(kind))
@@ -282,7 +290,11 @@ def _fit(value: Any, kind: Any, bounds: Mapping[str, Any], where: str) -> Any:
     if get_origin(kind) is dict:
         if not isinstance(value, Mapping):
             raise InputError(f"{where}: expected NAME = VALUE pairs, found {value!r}.")
-        return dict(cast("Mapping[str, Any]", value))
+        each = get_args(kind)[1]
+        return {
+            name: item if each is Any else _fit(item, each, bounds, f"{where}.{name}")
+            for name, item in cast("Mapping[str, Any]", value).items()
+        }
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in cast("list[Any]", items)):
         raise InputError(f"{where}: expected a list of texts, found {value!r}.")

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from truestep import distributed, folder, models
-from truestep.batches import EVALUATION_BATCH_SIZE, Batches
+from truestep.batches import Batches
 from truestep.data import ArrayEncoder, Data, Split, load
 from truestep.device import Precision, choose, choose_threads, reproducible
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
@@ -24,10 +24,10 @@ from truestep.evaluation import measure
 from truestep.loop import Fitted, fit
 from truestep.metrics import higher_is_better
 from truestep.nest import tensors_of
-from truestep.objectives import Binary, Multiclass, Multilabel, Objective, Regression
+from truestep.objectives import Binary, Multiclass, Multilabel, NextToken, Objective, Regression
 from truestep.optimizers import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, build_optimizer, build_schedule
 from truestep.preconditions import check_monitor
-from truestep.prediction import Predictor
+from truestep.prediction import Predictor, preparation
 from truestep.recipe import Recipe
 from truestep.report import write_report
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from truestep.objectives import Metrics
 
 
+NAMES_OF_CODE = ("data.source", "augment.transform", "model.name", "optimizer.name")
 PROLONGING = ("train.epochs", "train.max_steps", "train.max_minutes")  # what a resumed run may change
 
 
@@ -101,15 +102,19 @@ def train(
     if isinstance(choices.get("model"), nn.Module):
         raise InputError("model: expected the name of a model, found a module. Train your own with truestep.fit.")
     if resume is not None:
-        if isinstance(source, str | Path) or target is not None or out is not None:
+        own_code = isinstance(source, str) and is_code(source)
+        if (isinstance(source, str | Path) and not own_code) or target is not None or out is not None:
             raise InputError("resume: expected no source, target or out beside it: the run has its own.")
         recipe, out = recipe or Path(resume) / "recipe.toml", Path(resume)
     made = recipe if isinstance(recipe, Recipe) else Recipe.from_toml(recipe) if recipe else Recipe()
-    made = made.changed(choices | ({"target": target} if target else {}))
+    said = choices | ({"target": target} if target else {})
     if isinstance(source, str | Path):
-        made = made.changed({"data.source": _absolute(str(source))})
+        said["data.source"] = _absolute(str(source))
     elif source is not None:
-        made = made.changed({"data.source": ""})
+        said["data.source"] = ""
+    if not isinstance(recipe, Recipe):
+        _check_code_is_said(made, said, recipe)
+    made = made.changed(said)
     if resume is not None:
         _check_prolonged(Recipe.from_toml(Path(resume) / "recipe.toml"), made)
     if source is None and not made.data.source:
@@ -149,21 +154,6 @@ def _run(
 
     with reproducible(recipe.run.seed, threads), stop_on_signals() as stop:
         model = models.build(recipe.model.name, recipe.model.args).to(device)
-        batches = {name: _batches(name, split, recipe, device) for name, split in data.splits.items() if len(split)}
-        optimizer, scheduler = _optimizer(recipe, model, len(batches["train"]))
-        precision = Precision.of(recipe.train.precision, device)
-        with _opened(path, recipe, data, resume=resume):
-            fitted = fit(
-                distributed.wrap(model), batches["train"], batches.get("valid"), objective, optimizer,
-                epochs=recipe.train.epochs, max_steps=recipe.train.max_steps or math.inf,
-                max_minutes=recipe.train.max_minutes, scheduler=scheduler, accumulate=recipe.train.accumulate,
-                max_grad_norm=recipe.train.max_grad_norm, max_grad_value=recipe.train.max_grad_value,
-                precision=precision, ema_decay=recipe.train.ema_decay, monitor=recipe.train.monitor,
-                patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite, folder=path, resume=resume,
-                save_seconds=recipe.run.save_seconds, log_every=recipe.run.log_every, show=show, stop=stop,
-            )  # fmt: skip
-        if "valid" in batches and not fitted.best.epoch:
-            raise NonFiniteError(f"{path}: no epoch had a finite {recipe.train.monitor}. Lower the learning rate.")
         predictor = Predictor(
             model,
             {"name": recipe.model.name, "args": recipe.model.args},
@@ -173,10 +163,25 @@ def _run(
             recipe.train.precision,
             threads,
         )
+        train = _training_batches(data, objective, recipe, device)
+        held_out = {name: _held_out(predictor, data.splits[name]) for name in ("valid", "test") if data.splits[name]}
+        optimizer, scheduler = _optimizer(recipe, model, len(train))
+        precision = Precision.of(recipe.train.precision, device)
+        with _opened(path, recipe, data, resume=resume):
+            fitted = fit(
+                distributed.wrap(model), train, held_out.get("valid"), objective, optimizer,
+                epochs=recipe.train.epochs, max_steps=recipe.train.max_steps or math.inf,
+                max_minutes=recipe.train.max_minutes, scheduler=scheduler, accumulate=recipe.train.accumulate,
+                max_grad_norm=recipe.train.max_grad_norm, max_grad_value=recipe.train.max_grad_value,
+                precision=precision, ema_decay=recipe.train.ema_decay, monitor=recipe.train.monitor,
+                patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite, folder=path, resume=resume,
+                save_seconds=recipe.run.save_seconds, log_every=recipe.run.log_every, show=show, stop=stop,
+            )  # fmt: skip
+        if "valid" in held_out and not fitted.best.epoch:
+            raise NonFiniteError(f"{path}: no epoch had a finite {recipe.train.monitor}. Lower the learning rate.")
         figures = {
-            name: _figures(objective, *measure(model, batches[name], objective, precision=precision))
-            for name in ("valid", "test")
-            if name in batches
+            name: _figures(objective, *measure(model, batches, objective, precision=precision))
+            for name, batches in held_out.items()
         }
     results = _results(recipe, data, fitted, figures, size)
     if distributed.is_main():
@@ -189,6 +194,16 @@ def _run(
             log.write({"kind": "final", "epoch": fitted.progress.epoch, "step": fitted.progress.step, **final})
         write_report(path)
     return Run(path, recipe, predictor, results)
+
+
+def _check_code_is_said(recipe: Recipe, said: Mapping[str, Any], path: Path | str | None) -> None:
+    """Refuse to run code that only a file names: whoever starts a run says what code it may run."""
+    named = {full: value for full in NAMES_OF_CODE if is_code(value := recipe.get(full) or "")}
+    given = {short_names().get(name.replace("-", "_"), name): value for name, value in said.items()}
+    for full, value in named.items():
+        if full not in given:
+            option = "as the source" if full == "data.source" else f"with --{full} {value}"
+            raise RefusedError(f"{path}: {full} names code, {value}. A file's word is not enough to run it: say it {option}.")
 
 
 def _check_prolonged(before: Recipe, now: Recipe) -> None:
@@ -217,6 +232,8 @@ def choose_objective(recipe: Recipe, data: Data) -> Objective:
             return Binary(positive_weight=(len(targets) - positives) / positives if balanced else 1.0)
         case "multilabel":
             return Multilabel(data.target.num_outputs)
+        case "next-token":
+            return NextToken(data.target.num_outputs)
         case _:
             return Regression.of(targets, choices.loss)
 
@@ -263,9 +280,9 @@ def evaluate_folder(path: Path | str, source: str | None = None, split: str = "t
             raise RefusedError(f"{recipe.data.source}: no longer the data that {path} was trained on.")
         if not len(part := data.splits[split]):
             raise InputError(f"split: this run has no {split} rows.")
-        return {"split": split} | _figures(predictor.objective, *predictor.measure(part.inputs, part.targets))
-    inputs, targets = predictor.encoder.encode_labelled(source, predictor.target)
-    return {"split": Path(source).name} | _figures(predictor.objective, *predictor.measure(inputs, targets))
+        return {"split": split} | _figures(predictor.objective, *predictor.measure(_held_out(predictor, part)))
+    batches = predictor.batches(predictor.encoder.encode_labelled(source, predictor.target))
+    return {"split": Path(source).name} | _figures(predictor.objective, *predictor.measure(batches))
 
 
 def load_data(recipe: Recipe, source: Any) -> Data:
@@ -283,15 +300,27 @@ def load_data(recipe: Recipe, source: Any) -> Data:
     )
 
 
-def _batches(name: str, split: Split, recipe: Recipe, device: torch.device) -> Batches:
+def _training_batches(data: Data, objective: Objective, recipe: Recipe, device: torch.device) -> Batches:
+    split, weights = data.train, None
+    if recipe.objective.balance == "sampler" and data.target.has_classes:
+        weights = 1 / split.targets.bincount(minlength=len(data.target.class_names or ())).double()[split.known]
     return Batches(
-        (split.inputs, split.targets) if split.dataset is None else split.dataset,
-        recipe.train.batch_size if name == "train" else EVALUATION_BATCH_SIZE,
-        shuffle=name == "train",
+        split.examples,
+        recipe.train.batch_size,
+        shuffle=True,
         seed=recipe.run.seed,
         device=device,
+        num_workers=recipe.data.workers,
         rows=split.rows,
+        names=split.names,
+        lengths=split.lengths,
+        weights=weights,
+        transform=preparation(data.encoder),
     )
+
+
+def _held_out(predictor: Predictor, split: Split) -> Batches:
+    return predictor.batches(split.examples, rows=split.rows, names=split.names, lengths=split.lengths)
 
 
 def _optimizer(recipe: Recipe, model: nn.Module, batches: int) -> tuple[Optimizer, LRScheduler]:
@@ -356,8 +385,9 @@ def _fingerprint(data: Data) -> str:
     """Return the SHA-256 of all examples as the model sees them."""
     digest = hashlib.sha256()
     for split in data.splits.values():
-        for tensor in (split.rows, split.targets, *tensors_of(split.inputs)):
-            digest.update(tensor.contiguous().numpy().tobytes())
+        digest.update(split.rows.numpy().tobytes())
+    for tensor in tensors_of((data.train.known, data.train.examples)):
+        digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
 
 

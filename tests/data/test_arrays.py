@@ -78,11 +78,10 @@ def test_another_shape_than_in_training_is_refused():
 def test_a_dataset_is_split_and_read_when_needed():
     inputs = torch.tensor(X, dtype=torch.float32)
     data = load(Pairs(inputs, Y.tolist()))
-    assert data.train.inputs is None
-    assert len(data.train.dataset) == len(data.train) == len(data.train.targets)
+    assert len(data.train) == len(data.train.targets)
     for split in data.splits.values():
         for place, row in enumerate(split.rows.tolist()):
-            example, target = split.dataset[place]
+            example, target = split.examples[row]
             assert torch.equal(example, inputs[row])
             assert target == split.targets[place]
     assert data.encoder.spec == {"kind": "vector", "num_features": 4}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from truestep.data import bundled, facts
 from truestep.data.arrays import ArrayEncoder
@@ -33,6 +33,7 @@ from truestep.data.targets import (
     target_from_json,
 )
 from truestep.errors import InputError, did_you_mean
+from truestep.nest import take
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,15 +66,26 @@ FEWEST_ROWS = 10  # no split of fewer says anything
 
 @dataclass(frozen=True)
 class Split:
-    """Some of the rows, ready for a model."""
+    """Some of a source's examples, which its splits share, so that none is copied."""
 
-    inputs: Any  # a tensor or a dict of tensors, (n, ...); None if examples are read from `dataset`
-    targets: Tensor  # (n,) int64 classes; float32 (n,) or (n, K) numbers in their own units; float32 (n, L) labels
-    rows: Tensor  # (n,) int64, their numbers in the source from 0
-    dataset: Dataset[Any] | None = None  # the user's own, restricted to these rows
+    examples: Any  # of the whole source, as `Batches` takes them: most often (inputs, targets)
+    known: Tensor  # targets of the whole source, as below
+    rows: Tensor  # (n,) int64, the indices of those that belong here
+    lengths: Tensor | None = None  # of the whole source's examples, where they differ
+    names: Tensor | None = None  # of the whole source's examples: their row numbers there, where these are others
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def inputs(self) -> Any:
+        """Copies of the inputs: a tensor or a dict of tensors, (n, ...)."""
+        return take(self.examples[0], self.rows)
+
+    @property
+    def targets(self) -> Tensor:
+        """A copy of the targets: (n,) int64 classes; float32 (n,) or (n, K) numbers in their own units; (n, L) labels."""
+        return self.known[self.rows]
 
 
 @dataclass(frozen=True)
@@ -242,15 +254,9 @@ def _data(
     facts.note_rare_classes(found)
     if keys is not None:
         facts.note_copies(found, keys, splits)
-    train, valid, test = (_split(inputs, targets, part) for part in rows)
+    examples = inputs if isinstance(inputs, Dataset) else (inputs, targets)
+    train, valid, test = (Split(examples, targets, part) for part in rows)
     return Data(name, encoder, target, train, valid, test, found)
-
-
-def _split(inputs: Tensor | dict[str, Tensor] | Dataset[Any], targets: Tensor, rows: Tensor) -> Split:
-    if isinstance(inputs, Dataset):
-        return Split(None, targets[rows], rows, Subset(inputs, rows.numpy().tolist()))
-    taken = {name: part[rows] for name, part in inputs.items()} if isinstance(inputs, dict) else inputs[rows]
-    return Split(taken, targets[rows], rows)
 
 
 def _check_rows(count: int, where: str) -> None:

@@ -47,14 +47,10 @@ def target_from_json(content: Mapping[str, Any]) -> Target:
 
 
 def check_task(task: str) -> None:
-    """Refuse a task that doesn't exist, or that needs other data."""
+    """Refuse a task that doesn't exist."""
     if task not in ("auto", *TASKS):
         raise InputError(
             f"objective: expected auto, {', '.join(TASKS)}, found '{task}'.{did_you_mean(task, ('auto', *TASKS))}"
-        )
-    if task == "next-token":
-        raise InputError(
-            "objective: 'next-token' is learnt from text, found a table or arrays. Choose another objective."
         )
 
 
@@ -113,6 +109,11 @@ def choose_target(table: Table, name: str, task: str = "auto") -> Target:
         )
     classes = tuple(_in_order(labels))
     return Target(task, name, classes, 1 if task == "binary" else len(classes), reason)
+
+
+def token_target(column: str, num_tokens: int, reason: str) -> Target:
+    """Return the target of texts that are learnt token by token."""
+    return Target("next-token", column, None, num_tokens, reason)
 
 
 def encode_targets(table: Table, target: Target) -> Tensor:

@@ -1,0 +1,300 @@
+"""Data of many kinds as three splits, an encoder that was fitted on the training rows only, and the facts.
+
+load(source) ─> Table, arrays or datasets ─> target ─> split ─> encoder ─> Data
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from truestep.data import facts
+from truestep.data.arrays import ArrayEncoder
+from truestep.data.columns import NUMERIC_KINDS, Column, check_kinds, describe, numbers_of
+from truestep.data.facts import Facts
+from truestep.data.images import ImageEncoder, image_keys, pixel_keys
+from truestep.data.keys import row_keys
+from truestep.data.own import Arrays, Datasets, read_own
+from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
+from truestep.data.sequences import SequenceEncoder
+from truestep.data.sources import read_table
+from truestep.data.split import check_fractions, split_rows
+from truestep.data.table import Table, joined, listed
+from truestep.data.tabular import TableEncoder
+from truestep.data.targets import (
+    Target,
+    check_task,
+    choose_array_target,
+    choose_target,
+    encode_array_targets,
+    encode_targets,
+    token_target,
+)
+from truestep.data.texts import cut_document
+from truestep.data.tokens import StreamEncoder, TextEncoder, text_keys
+from truestep.errors import InputError, did_you_mean
+from truestep.nest import take
+from truestep.recipe import DataChoices, Recipe
+
+if TYPE_CHECKING:
+    from truestep.data.encoder import Encoder
+
+FEWEST_ROWS = 10  # no split of fewer says anything
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some of a source's examples, which its splits share, so that none is copied."""
+
+    examples: Any  # of the whole source, as `Batches` takes them: most often (inputs, targets)
+    known: Tensor  # targets of the whole source, as below; none for next-token, where texts are their own targets
+    rows: Tensor  # (n,) int64, the indices of those that belong here
+    lengths: Tensor | None = None  # of the whole source's examples, where they differ
+    names: Tensor | None = None  # of the whole source's examples: their row numbers there, where these are others
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def inputs(self) -> Any:
+        """Copies of the inputs: a tensor or a dict of tensors, (n, ...)."""
+        return take(self.examples[0], self.rows)
+
+    @property
+    def targets(self) -> Tensor:
+        """A copy of the targets: (n,) int64 classes; float32 (n,) or (n, K) numbers in their own units; (n, L) labels."""
+        return self.known[self.rows]
+
+
+@dataclass(frozen=True)
+class Data:
+    """All a run needs to know about its data."""
+
+    name: str
+    encoder: Encoder
+    target: Target
+    train: Split
+    valid: Split  # may be empty, as may be
+    test: Split
+    facts: Facts
+    keys: np.ndarray | None  # (N,) uint64, equal for equal inputs, whatever the machine; None if nobody has read them
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+
+def load(
+    source: Any,
+    choices: DataChoices | None = None,
+    *,
+    task: str = "auto",
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    **named: Any,
+) -> Data:
+    """Read data, split it, and fit its encoder on the training rows.
+
+    Args:
+        source: a bundled data set (`bundled.names()`); a .csv, .tsv or .parquet file; a folder of images or texts, with
+            a folder for each class; a .txt file; a .npz, .pt or .safetensors file of arrays; a polars or pandas frame; a
+            pair (inputs, targets) of arrays or tensors; a map-style PyTorch dataset of such pairs, or up to three of
+            them, for the splits; a Hugging Face dataset.
+        choices: all choices about data; or give some of them by name, such as `target="price"` or `valid=0.2`.
+        task: what to learn: auto, multiclass, binary, multilabel, regression or next-token.
+        seed: of the split.
+        progress: called with (done, total) while files are read.
+
+    Raises:
+        InputError: the data can't be read, or can't be learnt from.
+    """
+    if choices is None:
+        choices = Recipe().changed({f"data.{name}": value for name, value in named.items()}).data
+    check_task(task)
+    own = read_own(source)
+    if own is None:
+        return _load_table(_table(source, choices), _name(source), choices, task, seed, progress)
+    if choices.target is not None or choices.drop or choices.kinds or choices.group or choices.time:
+        raise InputError(
+            "target, drop, kinds, group, time: expected none of them for arrays and datasets, which have no columns."
+        )
+    if isinstance(own, Arrays):
+        return _load_arrays(own, _name(source), choices, task, seed)
+    return _load_datasets(own, _name(source), choices, task, seed)
+
+
+def _name(source: Any) -> str:
+    """Return a short name for the source, for the folder of its runs."""
+    if isinstance(source, str | Path):
+        return Path(source).name.split(".")[0].split(":")[-1] or Path(source).resolve().name
+    return type(source).__name__.lower() if isinstance(source, Dataset) else "table"
+
+
+def _table(source: Any, choices: DataChoices) -> Table:
+    """Return the source as one table, with the rows of other files for validation and testing behind its own."""
+    files = {split: part for split, part in enumerate((choices.valid, choices.test), 1) if isinstance(part, str)}
+    table = read_table(source)
+    if not files:
+        return table
+    if table.belongs is not None:
+        raise InputError(f"valid, test: expected shares, because {table.name} is split already, found {listed([*files.values()])}.")
+    return joined({0: table} | {split: read_table(file) for split, file in files.items()})
+
+
+def _load_table(
+    table: Table,
+    name: str,
+    choices: DataChoices,
+    task: str,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> Data:
+    target_name = choices.target or table.target
+    _check_columns(table, choices, target_name)
+    if task == "next-token" or (target_name is None and list(table.kinds.values()) == ["text"]):
+        return _load_stream(table, name, choices, seed)
+    if target_name is None:
+        raise InputError(
+            f"{table.name}: expected the name of the column to learn, found no target. "
+            f"Give --target COLUMN, one of: {listed(table.columns)}."
+        )
+    _check_rows(len(table), table.name)
+    target = choose_target(table, target_name, task)
+    targets = encode_targets(table, target)
+
+    pixels = [column for column in table.columns if PIXEL.fullmatch(column) and column not in choices.drop]
+    grid = pixel_grid(pixels)  # a corner that never changes is still a pixel
+    kinds = {**table.kinds, **(dict.fromkeys(pixels, "numeric") if grid else {}), **choices.kinds, target_name: "target"}
+    described = [describe(table, column, kinds.get(column)) for column in table.columns if column not in choices.drop]
+    group, time = choices.group or table.group, choices.time
+    how, used, left_out = _features(described, choices, grid, (group, time))
+    notes = [*table.notes, *(column.note for column in described if column.note), *left_out]
+    if not used:
+        raise InputError(
+            f"{table.name}: expected a column to learn from besides '{target_name}', found none. {' '.join(notes)}".strip()
+        )
+    keys = _keys(table, how, used)
+    rows = _split(table, keys, targets if target.has_classes else None, choices, group, time, seed)
+    id_column = next((column.name for column in described if column.kind == "id"), None)
+    name_of, column = None, next(iter(used))
+    if how == "image":
+        encoder, inputs = ImageEncoder.fit_encode(
+            table, rows[0], column=column, size=choices.image_size, progress=progress
+        )
+    elif how == "text":
+        encoder, inputs = TextEncoder.fit_encode(
+            table, rows[0], column=column, tokenizer=choices.tokenizer, vocabulary=choices.vocabulary,
+            length=choices.length, id_column=id_column,
+        )  # fmt: skip
+    elif how == "pixels":
+        encoder = PixelEncoder.fit(table.take(rows[0].numpy()), grid, id_column)
+        inputs = encoder.encode(table)
+    else:
+        encoder, inputs = TableEncoder.fit_encode(table, rows[0], used, id_column=id_column, scale=choices.scale)
+    found = Facts(len(table), described, facts.count_classes(targets, target), notes=notes)
+    ...
+    return _data(name, encoder, target, inputs, targets, rows, found, keys)
+
+
+def _features(
+    described: Sequence[Column], choices: DataChoices, grid: tuple[int, int] | None, apart: tuple[str | None, ...]
+) -> tuple[str, dict[str, str], list[str]]:
+    """Return how to learn (image, text, pixels, table or sequence), from which columns, and what is left out and why.
+
+    One image or one text is a model's whole input; a text beside other columns is left out unless it is asked for.
+    """
+    kinds = {column.name: column.kind for column in described if column.name not in apart}
+    images, texts = ([name for name, kind in kinds.items() if kind == what] for what in ("image", "text"))
+    plain = {name: kind for name, kind in kinds.items() if kind in (*NUMERIC_KINDS, "categorical")}
+    asked = [name for name in texts if name in choices.kinds]
+    notes = [f"column '{name}' decides the split; it is not learnt from." for name in apart if name]
+    if images and not choices.window:
+        how, used = "image", {images[0]: "image"}
+    elif texts and not choices.window and (asked or not plain):
+        how, used = "text", {(asked or texts)[0]: "text"}
+    else:
+        how = "sequence" if choices.window else "pixels" if grid and all(map(PIXEL.fullmatch, plain)) else "table"
+        used = plain
+        notes += [
+            f"column '{name}' left out: a text beside other columns. To learn from it alone: "
+            f"{shlex.quote(f'--data.kinds.{name}')} text"
+            for name in texts
+        ]
+    if others := [name for name in (*images, *texts, *plain) if name not in used and how in ("image", "text")]:
+        notes.append(f"columns left out beside the {how} '{next(iter(used))}': {listed(others)}.")
+    return how, used, notes
+
+
+def _keys(table: Table, how: str, used: dict[str, str]) -> np.ndarray:
+    column = next(iter(used))
+    if how == "image":
+        return image_keys(table, column)
+    return text_keys(table, column) if how == "text" else row_keys(values_of(table, used))
+
+
+def _split(
+    table: Table,
+    keys: np.ndarray,
+    classes: Tensor | None,
+    choices: DataChoices,
+    group: str | None,
+    time: str | None,
+    seed: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the rows of each split, by what the source says or else the choices."""
+    wanted = choices.split
+    for column, name in ((group, "groups"), (time, "time")):
+        if wanted == name and column is None:
+            raise InputError(f"data.split: '{name}' expected a column to go by, found none. Give --{name.rstrip('s')} COLUMN.")
+    by_group, by_time = (column if wanted in ("auto", name) else None for column, name in ((group, "groups"), (time, "time")))
+    return split_rows(
+        keys,
+        valid=0 if isinstance(choices.valid, str) else choices.valid,
+        test=0 if isinstance(choices.test, str) else choices.test,
+        seed=seed,
+        classes=classes,
+        stratify=choices.stratify,
+        groups=None if by_group is None else row_keys([as_text(table.column(by_group))]),
+        times=None if by_time is None else times_of(table, by_time),
+        belongs=table.belongs,
+        place=table.place,
+    )
+
+
+def _load_stream(table: Table, name: str, choices: DataChoices, seed: int) -> Data:
+    """Return texts as windows of tokens, each predicting the next ones; whole texts belong to one split."""
+    column = _text_column(table, choices)
+    notes = list(table.notes)
+    valid, test = (0.0 if isinstance(share, str) else share for share in (choices.valid, choices.test))
+    if len(table) == 1 and table.belongs is None:
+        check_fractions(valid, test)
+        table = cut_document(table, column, valid, test)
+        notes += table.notes
+    keys = text_keys(table, column)
+    rows = _split(table, keys, None, choices, choices.group or table.group, choices.time, seed)
+    encoder, windows = StreamEncoder.fit_encode(
+        table, rows[0], column=column, tokenizer=choices.tokenizer, vocabulary=choices.vocabulary, length=choices.length
+    )
+    where = torch.zeros(len(table), dtype=torch.int64)
+    for split, part in enumerate(rows):
+        where[part] = split
+    of_windows = [(where[windows.document] == split).nonzero()[:, 0] for split in range(3)]
+    found = Facts(len(table), [describe(table, column, "text")], notes=notes)
+    found.splits = {split: len(part) for split, part in zip(SPLITS, of_windows, strict=True)}
+    for split, part, share in zip(SPLITS, of_windows, (1, valid, test), strict=True):
+        if share and not len(part):
+            raise InputError(f"{split}: expected at least {encoder.length} tokens, found none; the text is too short to be split.")
+    target = token_target(column, encoder.tokenizer.size, f"{len(table):,} texts as {len(windows):,} windows of {encoder.length} tokens")
+    train, valid_part, test_part = (
+        Split(windows, torch.empty(0), part, names=windows.document) for part in of_windows
+    )
+    return Data(name, encoder, target, train, valid_part, test_part, found, keys)
