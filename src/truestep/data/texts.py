@@ -129,15 +129,19 @@ def _classes(path: Path, prefix: str, names: _Names) -> tuple[list[_Group], list
 def _check(groups: list[_Group], name: str) -> None:
     if not any(group.files for group in groups):
         raise InputError(f"{name}: expected .txt files, or a folder of them for each class, found none.")
-    if len({group.label is None for group in groups}) > 1:
-        flat, by_class = (next(g.folder for g in groups if (g.label is None) == is_flat) for is_flat in (True, False))
-        raise InputError(f"{name}: expected every split to have the same classes, found {by_class} but {flat}*.txt.")
     for group in groups:
         if not group.files:
             raise InputError(
-                f"{name}/{shorten(group.folder)}: expected .txt files, found none. Take the folder out if it is no class."
+                f"{name}/{shorten(group.folder)}: expected .txt files, found none. "
+                "Move the folder elsewhere if it is no part of the data."
             )
         _utf8(group.folder, name)
+    if len({group.label is None for group in groups}) > 1:
+        flat, by_class = (next(g.folder for g in groups if (g.label is None) == is_flat) for is_flat in (True, False))
+        raise InputError(
+            f"{name}: expected every split to have the same classes, "
+            f"found {shorten(by_class)}*.txt but {shorten(flat)}*.txt."
+        )
     trained = [group.label for group in groups if not group.belongs]
     for group in groups:
         if group.label not in trained:
