@@ -412,10 +412,10 @@ class Trial:
             else:
                 found.append(np.interp(values[asked], known, answers))
 
-        def total(answers: np.ndarray | float) -> float:
-            return float((answers != truth).sum() if self.num_classes else ((answers - truth) ** 2).sum())
+        def total(answers: np.ndarray) -> float:
+            return float(np.count_nonzero(answers != truth) if self.num_classes else ((answers - truth) ** 2).sum())
 
-        return min(map(total, found)), total(one)
+        return min(map(total, found)), total(np.full(len(truth), one))
 
     def _answers(self, codes: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the distinct codes in ascending order, and the most frequent class or the mean of each."""
