@@ -18,6 +18,7 @@ from truestep.data.columns import KINDS, NUMERIC_KINDS, Column, check_kinds, des
 from truestep.data.encoder import Encoder, encoder_from_json
 from truestep.data.examples import read_pair, read_targets
 from truestep.data.facts import Facts
+from truestep.data.keys import array_keys, row_keys, values_of
 from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
 from truestep.data.sources import read_table
 from truestep.data.split import check_fractions, split_rows
@@ -36,7 +37,6 @@ from truestep.errors import InputError, did_you_mean
 from truestep.nest import take
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
 __all__ = [
@@ -177,8 +177,6 @@ def _load_table(
 
     target = choose_target(table, target_name, task)
     targets = encode_targets(table, target)
-    rows = split_rows(len(targets), targets if target.has_classes else None, valid, test, seed)
-
     features = [column for column in columns if column not in (*drop, target_name)]
     pixels = [column for column in features if PIXEL.fullmatch(column)]
     grid = pixel_grid(pixels)
@@ -193,6 +191,8 @@ def _load_table(
             f"{table.name}: expected a column to learn from besides '{target_name}', found none. {' '.join(notes)}".strip()
         )
     id_column = next((column.name for column in described if column.kind == "id"), None)
+    keys = row_keys(values_of(table, used))
+    rows = split_rows(keys, valid=valid, test=test, seed=seed, classes=targets if target.has_classes else None)
     train = table.take(rows[0].numpy().tolist())
     encoder = (
         PixelEncoder.fit(train, grid, id_column)
@@ -200,21 +200,22 @@ def _load_table(
         else TableEncoder.fit(train, used, id_column)
     )
 
-    found = Facts(len(targets), described, facts.count_classes(targets, target), notes=notes)
-    facts.note_gaps(found, used)
-    facts.note_giveaways(found, table, list(used), target)
-    keys = facts.table_keys(table, list(used))
-    return _data(name, encoder, target, encoder.encode(table), targets, rows, found, keys)
+    found = Facts(len(targets), described, notes=notes)
+    columns = values_of(table, used)
+    facts.examine(found, target, targets, _named(rows), keys=keys, columns=columns, used=used)
+    return _data(name, encoder, target, encoder.encode(table), targets, rows, found)
 
 
 def _load_arrays(inputs: np.ndarray, targets: np.ndarray, task: str, valid: float, test: float, seed: int) -> Data:
     _check_rows(len(targets), "inputs")
     target = choose_array_target(targets, task)
     encoded = encode_array_targets(targets, target)
-    rows = split_rows(len(targets), encoded if target.has_classes else None, valid, test, seed)
+    keys = array_keys(inputs)
+    rows = split_rows(keys, valid=valid, test=test, seed=seed, classes=encoded if target.has_classes else None)
     encoder = ArrayEncoder.fit(inputs[rows[0].numpy()])
-    found = Facts(len(targets), [facts.describe_inputs(inputs)], facts.count_classes(encoded, target))
-    return _data("arrays", encoder, target, encoder.encode(inputs), encoded, rows, found, facts.array_keys(inputs))
+    found = Facts(len(targets), [facts.describe_inputs(inputs)])
+    facts.examine(found, target, encoded, _named(rows), keys=keys)
+    return _data("arrays", encoder, target, encoder.encode(inputs), encoded, rows, found)
 
 
 def _load_dataset(dataset: Dataset[Any], task: str, valid: float, test: float, seed: int) -> Data:
@@ -234,9 +235,11 @@ def _load_dataset(dataset: Dataset[Any], task: str, valid: float, test: float, s
             f"{listed(list(target.class_names or ()), 5)}. Number them in your dataset."
         )
     encoded = encode_array_targets(targets, target)
-    rows = split_rows(len(targets), encoded if target.has_classes else None, valid, test, seed)
-    found = Facts(len(targets), [], facts.count_classes(encoded, target))
-    return _data("dataset", ArrayEncoder(shape), target, dataset, encoded, rows, found, None)
+    keys = array_keys(np.arange(len(targets)))  # its examples are not read twice
+    rows = split_rows(keys, valid=valid, test=test, seed=seed, classes=encoded if target.has_classes else None)
+    found = Facts(len(targets), [])
+    facts.examine(found, target, encoded, _named(rows))
+    return _data("dataset", ArrayEncoder(shape), target, dataset, encoded, rows, found)
 
 
 def _data(
@@ -247,7 +250,6 @@ def _data(
     targets: Tensor,
     rows: tuple[Tensor, Tensor, Tensor],
     found: Facts,
-    keys: np.ndarray | None,
 ) -> Data:
     splits: dict[str, Tensor] = dict(zip(("train", "valid", "test"), rows, strict=True))
     found.splits = {name: len(part) for name, part in splits.items()}
