@@ -6,19 +6,20 @@ load(source) ─> Table, arrays or datasets ─> target ─> split ─> encoder 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from truestep.data import facts
 from truestep.data.arrays import ArrayEncoder
-from truestep.data.columns import NUMERIC_KINDS, Column, check_kinds, describe, numbers_of
+from truestep.data.columns import NUMERIC_KINDS, Column, as_text, check_kinds, describe, numbers_of
 from truestep.data.facts import Facts
 from truestep.data.images import ImageEncoder, image_keys, pixel_keys
 from truestep.data.keys import array_keys, row_keys, values_of
