@@ -29,6 +29,14 @@ class Table:
     folder: Path | None = None  # that file names in its cells are relative to
     notes: list[str] = field(default_factory=list[str])
 
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, in their order."""
+        return self.frame.columns
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
     def place(self, row: int) -> str:
         """Return where a row is: its line in a text file, else its number from 0."""
         if self.lines:
@@ -46,10 +54,10 @@ class Table:
         Raises:
             InputError: it is not there.
         """
-        if name not in self.frame.columns:
+        if name not in self.columns:
             raise InputError(
-                f"{self.name}: expected a column '{name}', found {listed(self.frame.columns)}."
-                f"{did_you_mean(name, self.frame.columns)}"
+                f"{self.name}: expected a column '{name}', found {listed(self.columns)}."
+                f"{did_you_mean(name, self.columns)}"
             )
         return self.frame[name]
 
