@@ -28,7 +28,7 @@ from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
 from truestep.data.sequences import SequenceEncoder
 from truestep.data.sources import read_table
 from truestep.data.split import check_fractions, split_rows
-from truestep.data.table import Table, joined, listed
+from truestep.data.table import Table, listed
 from truestep.data.tabular import TableEncoder
 from truestep.data.targets import (
     Target,
@@ -151,6 +151,38 @@ def _table(source: Any, choices: DataChoices) -> Table:
     return joined({0: table} | {split: read_table(file) for split, file in files.items()})
 
 
+def joined(tables: Mapping[int, Table]) -> Table:
+    """Return tables as one whose rows belong to the splits that are the keys; each row keeps the place it is known by.
+
+    Raises:
+        InputError: another has not the columns of the first.
+    """
+    first = tables[0]
+    frames: list[pl.DataFrame] = []
+    places: list[str] = []
+    for table in tables.values():
+        if missing := [column for column in first.columns if column not in table.columns]:
+            raise InputError(
+                f"{table.name}: expected the columns of {first.name}, found no '{missing[0]}'."
+                f"{did_you_mean(missing[0], table.columns)}"
+            )
+        if table.belongs is not None:
+            raise InputError(f"{table.name}: expected rows for one split, found a folder that is split already.")
+        frame = table.frame.select(first.columns)
+        if table.folder != first.folder:
+            images = [column for column, kind in first.kinds.items() if kind == "image"]
+            frame = frame.with_columns(pl.col(column).map_elements(str(table.folder).__add__) for column in images)
+        frames.append(frame)
+        places += [table.name] * len(table)
+    try:
+        frame = pl.concat(frames)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{first.name}: the other files have columns of other types ({reason}).") from None
+    belongs = np.repeat(list(tables), [len(table) for table in tables.values()])
+    ...
+
+
 def _load_table(
     table: Table,
     name: str,
@@ -185,6 +217,7 @@ def _load_table(
         )
     keys = _keys(table, how, used)
     rows = _split(table, keys, targets if target.has_classes else None, choices, group, time, seed)
+    split_by = "given" if table.belongs is not None else "time" if time else "groups" if group else "rows"
     id_column = next((column.name for column in described if column.kind == "id"), None)
     name_of, column = None, next(iter(used))
     if how == "image":

@@ -26,6 +26,7 @@ class Table:
     target: str | None = None  # the column to learn where that is known
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns whose kind the source itself tells
     belongs: Sequence[int] | None = None  # 0 train, 1 valid, 2 test for each row, where the source itself is split
+    group: str | None = None  # the column whose equal values belong together, where that is known
     folder: Path | None = None  # that file names in its cells are relative to
     notes: list[str] = field(default_factory=list[str])
 
