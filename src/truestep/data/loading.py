@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +21,8 @@ from truestep.data import facts
 from truestep.data.arrays import ArrayEncoder
 from truestep.data.columns import NUMERIC_KINDS, Column, as_text, check_kinds, describe, numbers_of
 from truestep.data.facts import Facts
-from truestep.data.images import ImageEncoder, image_keys, pixel_keys
+from truestep.data.image_files import image_keys, looks_like_images
+from truestep.data.images import ImageEncoder
 from truestep.data.keys import array_keys, row_keys, values_of
 from truestep.data.own import Arrays, Datasets, read_own
 from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
@@ -159,7 +160,6 @@ def joined(tables: Mapping[int, Table]) -> Table:
     """
     first = tables[0]
     frames: list[pl.DataFrame] = []
-    places: list[str] = []
     for table in tables.values():
         if missing := [column for column in first.columns if column not in table.columns]:
             raise InputError(
@@ -169,18 +169,25 @@ def joined(tables: Mapping[int, Table]) -> Table:
         if table.belongs is not None:
             raise InputError(f"{table.name}: expected rows for one split, found a folder that is split already.")
         frame = table.frame.select(first.columns)
-        if table.folder != first.folder:
-            images = [column for column, kind in first.kinds.items() if kind == "image"]
-            frame = frame.with_columns(pl.col(column).map_elements(str(table.folder).__add__) for column in images)
+        if table.folder != first.folder:  # names of images are told from where their own table lies
+            images = [c.name for c in frame if c.dtype == pl.String and looks_like_images(c.drop_nulls())]
+            frame = frame.with_columns(pl.lit(f"{table.folder}/") + pl.col(name) for name in images)
         frames.append(frame)
-        places += [table.name] * len(table)
     try:
         frame = pl.concat(frames)
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{first.name}: the other files have columns of other types ({reason}).") from None
-    belongs = np.repeat(list(tables), [len(table) for table in tables.values()])
-    ...
+    parts, sizes = list(tables.values()), [len(table) for table in tables.values()]
+    starts = np.cumsum([0, *sizes])
+
+    def place(row: int) -> str:
+        part = int(np.searchsorted(starts, row, side="right")) - 1
+        return parts[part].place(row - int(starts[part]))
+
+    notes = [note for part in parts for note in part.notes]
+    belongs = np.repeat(list(tables), sizes)
+    return replace(first, frame=frame, lines=None, rows=None, belongs=belongs, notes=notes, places=place)
 
 
 def _load_table(
@@ -234,7 +241,7 @@ def _load_table(
         inputs = encoder.encode(table)
     else:
         encoder, inputs = TableEncoder.fit_encode(table, rows[0], used, id_column=id_column, scale=choices.scale)
-    found = Facts(len(table), described, notes=[*notes, *encoder_notes(inputs)])
+    found = Facts(len(table), described, notes=[*notes, *getattr(inputs, "notes", ())])
     columns = values_of(table, used) if how in ("table", "sequence") else ()
     return _data(name, encoder, target, (inputs, targets), targets, rows, found, keys, columns, used, split_by)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import polars as pl
 
 from truestep.data.csv_file import read_csv
+from truestep.data.parquet_file import ParquetFrame, plain
 from truestep.errors import InputError, did_you_mean
 
 FORMATS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
@@ -21,14 +24,16 @@ class Table:
 
     frame: pl.DataFrame
     name: str  # as in messages: the name of the file
-    lines: Sequence[int] | None = None  # of a text file, from 1, for each row
-    rows: Sequence[int] | None = None  # numbers from 0, if these are some rows of a table
+    lines: Sequence[int] | np.ndarray | None = None  # of a text file, from 1, for each row
+    rows: Sequence[int] | np.ndarray | None = None  # numbers from 0, if these are some rows of a table
     target: str | None = None  # the column to learn where that is known
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns whose kind the source itself tells
-    belongs: Sequence[int] | None = None  # 0 train, 1 valid, 2 test for each row, where the source itself is split
+    belongs: Sequence[int] | np.ndarray | None = None  # 0 train, 1 valid, 2 test of each row, where the source is split
     group: str | None = None  # the column whose equal values belong together, where that is known
     folder: Path | None = None  # that file names in its cells are relative to
     notes: list[str] = field(default_factory=list[str])
+    places: Callable[[int], str] | None = None  # of rows that come from several tables
+    separator: str | None = None  # of the cells of a text file
 
     @property
     def columns(self) -> list[str]:
@@ -40,14 +45,21 @@ class Table:
 
     def place(self, row: int) -> str:
         """Return where a row is: its line in a text file, else its number from 0."""
-        if self.lines:
+        if self.places is not None:
+            return self.places(row if self.rows is None else int(self.rows[row]))
+        if self.lines is not None:
             return f"{self.name}, line {self.lines[row]}"
-        return f"{self.name}, row {self.rows[row] if self.rows else row}"
+        return f"{self.name}, row {row if self.rows is None else self.rows[row]}"
 
-    def take(self, rows: Sequence[int]) -> Table:
+    def take(self, rows: Sequence[int] | np.ndarray) -> Table:
         """Return some of the rows, which keep the numbers they are known by."""
-        lines = [self.lines[row] for row in rows] if self.lines else None
-        return replace(self, frame=self.frame[rows], lines=lines, rows=rows)
+        rows = np.asarray(rows, dtype=np.int64)
+        lines, numbers, belongs = (
+            None if known is None else np.asarray(known)[rows] for known in (self.lines, self.rows, self.belongs)
+        )
+        frame = self.frame
+        taken: Any = frame.take(rows) if isinstance(frame, ParquetFrame) else frame[rows]
+        return replace(self, frame=taken, lines=lines, rows=rows if numbers is None else numbers, belongs=belongs)
 
     def column(self, name: str) -> pl.Series:
         """Return a column.
@@ -65,13 +77,8 @@ class Table:
 
 def table_of_frame(frame: pl.DataFrame, name: str = "table") -> Table:
     """Return a frame as a table; the types that only save memory become plain text and numbers."""
-    if unfit := [name for name in frame.columns if not name or name != shorten(name, len(name))]:
-        raise InputError(f"{name}: expected names of columns without line breaks or outer spaces, found {unfit[0]!r}.")
-    plain = {pl.Categorical: pl.String, pl.Enum: pl.String, pl.Decimal: pl.Float64}
-    columns = [column.cast(plain[base]) if (base := column.dtype.base_type()) in plain else column for column in frame]
-    return Table(
-        pl.DataFrame([column.fill_nan(None) if column.dtype.is_float() else column for column in columns]), name
-    )
+    _check_names(frame.columns, name)
+    return Table(pl.DataFrame([plain(column) for column in frame]), name)
 
 
 def table_of_file(path: Path) -> Table:
@@ -93,16 +100,19 @@ def table_of_file(path: Path) -> Table:
     if not path.name.lower().endswith(FORMATS):
         raise InputError(f"{path}: expected one of {', '.join(FORMATS)}, found '{path.suffix or path.name}'.")
     if path.suffix.lower() != ".parquet":
-        frame, lines, notes = read_csv(path)
-        return Table(frame, path.name, lines, notes=notes)
-    try:
-        table = table_of_frame(pl.read_parquet(path), path.name)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path.name}: expected a Parquet file, but it can't be read ({reason}).") from None
-    if table.frame.is_empty():
+        rows = read_csv(path)
+        return Table(rows.frame, path.name, rows.lines, notes=rows.notes, separator=rows.separator)
+    frame = ParquetFrame([path], path.name)
+    _check_names(frame.columns, path.name)
+    if not len(frame):
         raise InputError(f"{path.name}: expected rows, found none.")
-    return table
+    # It reads columns when they are asked for, and answers as a data frame does.
+    return Table(cast("pl.DataFrame", frame), path.name)
+
+
+def _check_names(columns: list[str], where: str) -> None:
+    if unfit := [name for name in columns if not name or name != shorten(name, len(name))]:
+        raise InputError(f"{where}: expected names of columns without line breaks or outer spaces, found {unfit[0]!r}.")
 
 
 def listed(names: list[str], most: int = 20) -> str:
