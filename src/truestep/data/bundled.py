@@ -1,8 +1,9 @@
-"""Data sets that need no download: digits comes with truestep, the others with scikit-learn."""
+"""Data sets that need no download: some come with truestep, some with scikit-learn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from importlib.util import find_spec
 from typing import Any
@@ -21,13 +22,20 @@ class Bundled:
     rows: int
     task: str
     about: str
-    target: str
+    target: str | None  # none for next-token, which learns the text itself
     sklearn: str | None = None  # the function of scikit-learn that has it
+    file: str | None = None  # in `files`, where its name is not that of the data set
+    kinds: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns whose values don't tell them
+    group: str | None = None  # the column whose equal values belong in one split
 
     @property
     def available(self) -> bool:
         return self.sklearn is None or find_spec("sklearn") is not None
 
+
+# The speaker and the year give the party away; they are there to be read and to split by, not to learn from.
+SPEECH_KINDS = {"text": "text", "president": "id", "year": "id"}
+SPEECHES, ADDRESSES = 2375, 60  # passages, and the addresses that they are cut from
 
 BUNDLED = {
     data.name: data
@@ -41,8 +49,32 @@ BUNDLED = {
             "breast-cancer", 569, "binary", "tumours by the shape of their cells", "diagnosis", "load_breast_cancer"
         ),
         Bundled("diabetes", 442, "regression", "progress of diabetes after one year", "progression", "load_diabetes"),
+        Bundled("penguins", 344, "multiclass", "three species of penguins, with missing values", "species"),
+        Bundled("flights", 5000, "regression", "delay at arrival by what is known at departure", "arr_delay"),
+        Bundled(
+            "speeches",
+            SPEECHES,
+            "binary",
+            "passages of State of the Union addresses by party",
+            "party",
+            kinds=SPEECH_KINDS,
+            group="president",
+        ),
+        Bundled(
+            "speeches-text",
+            ADDRESSES,
+            "next-token",
+            "State of the Union addresses as running text",
+            None,
+            file="speeches",
+            kinds=SPEECH_KINDS,
+            group="president",
+        ),
     )
 }
+
+
+GROUPS = {data.name: data.group for data in BUNDLED.values() if data.group}
 
 
 def names() -> list[tuple[str, int, str, str, bool]]:
@@ -59,8 +91,16 @@ def read_bundled(name: str) -> Table:
     data = BUNDLED[name]
     if data.sklearn:
         return replace(_from_sklearn(data, data.sklearn), target=data.target)
-    with resources.as_file(resources.files("truestep.data") / "files" / f"{name}.csv.gz") as path:
-        return replace(table_of_file(path), name=name, target=data.target)
+    with resources.as_file(resources.files("truestep.data") / "files" / f"{data.file or name}.csv.gz") as path:
+        table = replace(table_of_file(path), name=name, target=data.target, kinds=data.kinds)
+    return _as_running_text(table) if data.task == "next-token" else table
+
+
+def _as_running_text(table: Table) -> Table:
+    """Return one row for each address, its passages put together again in their order."""
+    by_address = table.frame.group_by("president", "year", maintain_order=True)
+    frame = by_address.agg(pl.col("text").str.join(" ")).select("text", "president", "year")
+    return replace(table, frame=frame, lines=None)
 
 
 def _from_sklearn(data: Bundled, function: str) -> Table:
@@ -71,6 +111,7 @@ def _from_sklearn(data: Bundled, function: str) -> Table:
     found: Any = getattr(datasets, function)()
     columns = {_plain(str(name)): found.data[:, index] for index, name in enumerate(found.feature_names)}
     classes = getattr(found, "target_names", None)
+    assert data.target is not None
     columns[data.target] = found.target if classes is None else [str(classes[index]) for index in found.target]
     return table_of_frame(pl.DataFrame(columns), data.name)
 
