@@ -74,9 +74,6 @@ BUNDLED = {
 }
 
 
-GROUPS = {data.name: data.group for data in BUNDLED.values() if data.group}
-
-
 def names() -> list[tuple[str, int, str, str, bool]]:
     """Return (name, rows, task, what it is, whether it can be loaded here) of each."""
     return [(data.name, data.rows, data.task, data.about, data.available) for data in BUNDLED.values()]
@@ -92,7 +89,8 @@ def read_bundled(name: str) -> Table:
     if data.sklearn:
         return replace(_from_sklearn(data, data.sklearn), target=data.target)
     with resources.as_file(resources.files("truestep.data") / "files" / f"{data.file or name}.csv.gz") as path:
-        table = replace(table_of_file(path), name=name, target=data.target, kinds=data.kinds)
+        known = {"target": data.target, "kinds": data.kinds, "group": data.group}
+        table = replace(table_of_file(path), name=name, **known)
     return _as_running_text(table) if data.task == "next-token" else table
 
 

@@ -40,8 +40,8 @@ from truestep.data.targets import (
     encode_targets,
     token_target,
 )
-from truestep.data.texts import cut_document
-from truestep.data.tokens import StreamEncoder, TextEncoder, text_keys
+from truestep.data.texts import cut_document, text_keys, texts_of
+from truestep.data.tokens import StreamEncoder, TextEncoder
 from truestep.errors import InputError, did_you_mean
 from truestep.nest import take
 from truestep.recipe import DataChoices, Recipe
@@ -200,7 +200,7 @@ def _load_table(
 ) -> Data:
     target_name = choices.target or table.target
     _check_columns(table, choices, target_name)
-    if task == "next-token" or (target_name is None and list(table.kinds.values()) == ["text"]):
+    if task == "next-token" or (target_name is None and "text" in table.kinds.values()):
         return _load_stream(table, name, choices, seed)
     if target_name is None:
         raise InputError(
@@ -226,7 +226,7 @@ def _load_table(
     rows = _split(table, keys, targets if target.has_classes else None, choices, group, time, seed)
     split_by = "given" if table.belongs is not None else "time" if time else "groups" if group else "rows"
     id_column = next((column.name for column in described if column.kind == "id"), None)
-    name_of, column = None, next(iter(used))
+    column = next(iter(used))
     if how == "image":
         encoder, inputs = ImageEncoder.fit_encode(
             table, rows[0], column=column, size=choices.image_size, progress=progress
@@ -240,7 +240,8 @@ def _load_table(
         encoder = PixelEncoder.fit(table.take(rows[0].numpy()), grid, id_column)
         inputs = encoder.encode(table)
     else:
-        encoder, inputs = TableEncoder.fit_encode(table, rows[0], used, id_column=id_column, scale=choices.scale)
+        encoder = TableEncoder.fit(table.take(rows[0].numpy()), used, id_column)
+        inputs = encoder.encode(table)
     found = Facts(len(table), described, notes=[*notes, *getattr(inputs, "notes", ())])
     columns = values_of(table, used) if how in ("table", "sequence") else ()
     return _data(name, encoder, target, (inputs, targets), targets, rows, found, keys, columns, used, split_by)
@@ -311,6 +312,18 @@ def _split(
     )
 
 
+def times_of(table: Table, column: str) -> np.ndarray:
+    """Return (N,) float64 times: of dates and of numbers alike, NaN where missing.
+
+    Raises:
+        InputError: the column holds neither.
+    """
+    kind = describe(table, column).kind
+    if kind not in ("date", "numeric", "id"):  # a time that no row shares looks like an id
+        raise InputError(f"{table.name}, column '{column}': expected dates or numbers to order by, found {kind} values.")
+    return numbers_of(table, column, "date" if kind == "date" else "numeric")
+
+
 def _load_stream(table: Table, name: str, choices: DataChoices, seed: int) -> Data:
     """Return texts as windows of tokens, each predicting the next ones; whole texts belong to one split."""
     column = _text_column(table, choices)
@@ -318,8 +331,8 @@ def _load_stream(table: Table, name: str, choices: DataChoices, seed: int) -> Da
     valid, test = (0.0 if isinstance(share, str) else share for share in (choices.valid, choices.test))
     if len(table) == 1 and table.belongs is None:
         check_fractions(valid, test)
-        table = cut_document(table, column, valid, test)
-        notes += table.notes
+        table = cut_document(texts_of(table, column)[0], valid, test, name=table.name)
+        column = "text"
     keys = text_keys(table, column)
     rows = _split(table, keys, None, choices, choices.group or table.group, choices.time, seed)
     encoder, windows = StreamEncoder.fit_encode(
