@@ -61,10 +61,15 @@ def speeches(package: Path) -> str:
             continue
         taken[president] = taken.get(president, 0) + 1
         rows += [
-            {"text": text, "party": address["party"], "president": president, "year": address["year"]}
+            {"text": text, "era": era(address["year"]), "party": address["party"], "president": president,
+             "year": address["year"]}
             for text in passages(address["text"])[:PASSAGES]
         ]
-    return to_csv(rows, ("text", "party", "president", "year"))
+    return to_csv(rows, ("text", "era", "party", "president", "year"))
+
+
+def era(year: int) -> str:
+    return "until 1936" if year <= 1936 else "1946 to 1980" if year <= 1980 else "since 1981"
 
 
 def passages(text: str) -> list[str]:

@@ -27,14 +27,22 @@ class Bundled:
     file: str | None = None  # in `files`, where its name is not that of the data set
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns whose values don't tell them
     group: str | None = None  # the column whose equal values belong in one split
+    valid: tuple[str, ...] = ()  # those of its values that do in this one
+    test: tuple[str, ...] = ()
 
     @property
     def available(self) -> bool:
         return self.sklearn is None or find_spec("sklearn") is not None
 
 
-# The speaker and the year give the party away; they are there to be read and to split by, not to learn from.
-SPEECH_KINDS = {"text": "text", "president": "id", "year": "id"}
+# The speaker and the year give era and party away; they are there to be read and to split by, not to learn from. There are
+# so few presidents that those held out are named, one of each era, and with both parties: chance would leave an era out.
+SPEECH_KINDS = {"text": "text", "president": "id", "year": "id", "party": "ignored", "era": "ignored"}
+SPEAKERS = {
+    "group": "president",
+    "valid": ("Herbert Hoover", "Gerald R Ford", "William J Clinton"),
+    "test": ("Woodrow Wilson", "John F Kennedy", "Donald J Trump"),
+}
 SPEECHES, ADDRESSES = 2375, 60  # passages, and the addresses that they are cut from
 
 BUNDLED = {
@@ -54,11 +62,11 @@ BUNDLED = {
         Bundled(
             "speeches",
             SPEECHES,
-            "binary",
-            "passages of State of the Union addresses by party",
-            "party",
+            "multiclass",
+            "passages of State of the Union addresses by era",
+            "era",
             kinds=SPEECH_KINDS,
-            group="president",
+            **SPEAKERS,
         ),
         Bundled(
             "speeches-text",
@@ -68,7 +76,7 @@ BUNDLED = {
             None,
             file="speeches",
             kinds=SPEECH_KINDS,
-            group="president",
+            **SPEAKERS,
         ),
     )
 }
@@ -91,7 +99,12 @@ def read_bundled(name: str) -> Table:
     with resources.as_file(resources.files("truestep.data") / "files" / f"{data.file or name}.csv.gz") as path:
         known = {"target": data.target, "kinds": data.kinds, "group": data.group}
         table = replace(table_of_file(path), name=name, **known)
-    return _as_running_text(table) if data.task == "next-token" else table
+    table = _as_running_text(table) if data.task == "next-token" else table
+    if data.group is None:
+        return table
+    names = table.column(data.group)
+    belongs = names.is_in(data.valid).cast(pl.Int64) + 2 * names.is_in(data.test).cast(pl.Int64)
+    return replace(table, belongs=belongs.to_numpy())
 
 
 def _as_running_text(table: Table) -> Table:
