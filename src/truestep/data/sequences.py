@@ -11,7 +11,7 @@ training never sees what came later.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import index
 from typing import Any
 
@@ -39,6 +39,7 @@ class Windows:
     window: int
     horizon: int
     rows: Tensor  # (R,) int64: which row of the table is at each place
+    notes: list[str] = field(default_factory=list[str])  # what to tell the user about the rows
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -48,10 +49,6 @@ class Windows:
         places = (self.starts[indices][:, None] + torch.arange(self.window)).reshape(-1)
         shape = (len(indices), self.window)
         return {name: part.index_select(0, places).unflatten(0, shape) for name, part in self.values.items()}
-
-    def __getitem__(self, chosen: Tensor) -> Windows:
-        """Return some of the windows, over the same rows."""
-        return Windows(self.values, self.starts[chosen], self.window, self.horizon, self.rows)
 
     @property
     def last_rows(self) -> Tensor:
@@ -99,7 +96,6 @@ class SequenceEncoder:
     window: int
     horizon: int
     id_column = None  # `ids` gives group and time
-    found: list[str] = field(default_factory=list[str], compare=False)  # by `fit_encode`: notes on the rows
 
     @classmethod
     def fit_encode(
@@ -141,8 +137,8 @@ class SequenceEncoder:
         rows_encoder = TableEncoder.fit(table.take(rows.tolist()), used)
         encoder = cls(rows_encoder, group, time, window, horizon)
         order = _order(table, group, time)
-        encoder.found.extend(_gap_notes(table, order, time) + _short_notes(order, window + horizon, "no window"))
-        return encoder, encoder._windows(table, order, horizon)
+        notes = _gap_notes(table, order, time) + _short_notes(order, window + horizon, "no window")
+        return encoder, replace(encoder._windows(table, order, horizon), notes=notes)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -201,12 +197,10 @@ class SequenceEncoder:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> SequenceEncoder:
         """Rebuild what `to_json` gave; raises ValueError, TypeError or KeyError if it is damaged."""
-        encoder = cls(
-            TableEncoder.from_json(content["table"]),
-            *(content[name] for name in ("group", "time", "window", "horizon")),
-        )
-        if not all(isinstance(name, str | None) for name in (encoder.group, encoder.time)):
+        names = [content["group"], content["time"]]
+        if not all(name is None or isinstance(name, str) for name in names):
             raise TypeError("group and time")
+        encoder = cls(TableEncoder.from_json(content["table"]), *names, content["window"], content["horizon"])
         if index(encoder.window) < 1 or index(encoder.horizon) < 0:
             raise ValueError("window and horizon")
         return encoder
@@ -279,10 +273,10 @@ def _times(table: Table, name: str) -> np.ndarray:
         raise InputError(f"{table.name}, column '{name}': expected dates or numbers, found {series.dtype}.")
     if isinstance(series.dtype, pl.Date | pl.Datetime):
         return series.cast(pl.Int64).to_numpy()  # in units of its own: only order and distance count
-    if series.dtype.is_integer():
-        return series.cast(pl.Int64).to_numpy()
-    if series.dtype == pl.String and not (whole := series.cast(pl.Int64, strict=False)).null_count():
-        return whole.to_numpy()
+    if series.dtype.is_integer() or series.dtype == pl.String:
+        whole = series.cast(pl.Int64, strict=False)
+        if not whole.null_count():
+            return whole.to_numpy()
     numbers = parse_numbers(series)
     found = parse_dates(series) if numbers.null_count() == len(numbers) else numbers
     wrong = found.is_null() | found.is_nan() | found.is_infinite()
@@ -342,7 +336,8 @@ def _gap_notes(table: Table, order: _Order, time: str | None) -> list[str]:
     place = int(np.where(inside, steps, -np.inf).argmax())
     before, after = (shown(str(table.frame[time][int(order.rows[place + k])])) for k in (0, 1))
     count = int(wide.sum())
-    return [
+    note = (
         f"column '{time}': {count} of {int(inside.sum())} steps from row to row {'is' if count == 1 else 'are'} longer "
         f"than usual, the longest from {before} to {after}; a window counts rows, not time."
-    ]
+    )
+    return [note]
