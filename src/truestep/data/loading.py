@@ -26,7 +26,7 @@ from truestep.data.images import ImageEncoder
 from truestep.data.keys import array_keys, row_keys, values_of
 from truestep.data.own import Arrays, Datasets, read_own
 from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
-from truestep.data.sequences import SequenceEncoder
+from truestep.data.sequences import SequenceEncoder, split_windows, window_rows
 from truestep.data.sources import read_table
 from truestep.data.split import check_fractions, split_rows
 from truestep.data.table import Table, listed
@@ -218,6 +218,8 @@ def _load_table(
     group, time = choices.group or table.group, choices.time
     how, used, left_out = _features(described, choices, grid, (group, time))
     notes = [*table.notes, *(column.note for column in described if column.note), *left_out]
+    if how == "sequence":
+        return _load_series(table, name, choices, seed, target, targets, used, Facts(len(table), described, notes=notes))
     if not used:
         raise InputError(
             f"{table.name}: expected a column to learn from besides '{target_name}', found none. {' '.join(notes)}".strip()
@@ -243,7 +245,7 @@ def _load_table(
         encoder = TableEncoder.fit(table.take(rows[0].numpy()), used, id_column)
         inputs = encoder.encode(table)
     found = Facts(len(table), described, notes=[*notes, *getattr(inputs, "notes", ())])
-    columns = values_of(table, used) if how in ("table", "sequence") else ()
+    columns = values_of(table, used) if how == "table" else ()
     return _data(name, encoder, target, (inputs, targets), targets, rows, found, keys, columns, used, split_by)
 
 
@@ -300,9 +302,7 @@ def _split(
     by_group, by_time = (column if wanted in ("auto", name) else None for column, name in ((group, "groups"), (time, "time")))
     return split_rows(
         keys,
-        valid=0 if isinstance(choices.valid, str) else choices.valid,
-        test=0 if isinstance(choices.test, str) else choices.test,
-        seed=seed,
+        **_shares(choices, seed),
         classes=classes,
         stratify=choices.stratify,
         groups=None if by_group is None else row_keys([as_text(table.column(by_group))]),
@@ -310,6 +310,51 @@ def _split(
         belongs=table.belongs,
         place=table.place,
     )
+
+
+def _load_series(
+    table: Table,
+    name: str,
+    choices: DataChoices,
+    seed: int,
+    target: Target,
+    targets: Tensor,
+    used: dict[str, str],
+    found: Facts,
+) -> Data:
+    """Return the rows of time series as windows; a window belongs where the row that it is asked about does."""
+    group, time = choices.group or table.group, choices.time
+    by_time = choices.split == "time" or (choices.split == "auto" and group is None)
+    keys = row_keys([as_text(table.column(target.name)), *values_of(table, used)])
+    if by_time and time is None:  # rows without a time are in order as they stand
+        rows = split_rows(keys, times=np.arange(len(table), dtype=np.float64), place=table.place, **_shares(choices, seed))
+    else:
+        by_group = None if by_time else group
+        rows = _split(table, keys, None, choices, by_group, time if by_time else None, seed)
+    encoder, windows = SequenceEncoder.fit_encode(
+        table, rows[0], used, target=target, window=choices.window, horizon=choices.horizon, group=group, time=time
+    )
+    belongs = torch.zeros(len(table), dtype=torch.int64)
+    for split, part in enumerate(rows):
+        belongs[part] = split
+    parts, asked = split_windows(windows, belongs), window_rows(windows)
+    for split, part, share in zip(SPLITS, parts, (1, choices.valid, choices.test), strict=True):
+        if share and not len(part):
+            raise InputError(
+                f"{split}: expected at least one window of {choices.window} rows and a horizon of {choices.horizon}, "
+                "found none. Give a shorter --window, or a larger share."
+            )
+    known = targets[asked]
+    found.notes += windows.notes
+    facts.examine(found, target, known, dict(zip(SPLITS, parts, strict=True)), split="time" if by_time else "groups")
+    train, valid, test = (Split((windows, known), known, part, names=asked) for part in parts)
+    return Data(name, encoder, target, train, valid, test, found, keys)
+
+
+def _shares(choices: DataChoices, seed: int) -> dict[str, Any]:
+    """Return the shares to draw; a split that has a file of its own needs none."""
+    valid, test = (0.0 if isinstance(share, str) else share for share in (choices.valid, choices.test))
+    return {"valid": valid, "test": test, "seed": seed}
 
 
 def times_of(table: Table, column: str) -> np.ndarray:
