@@ -224,6 +224,8 @@ def test_a_document_is_cut_at_the_nearest_line_break():
     text = "".join(f"line {number:03d}\n" for number in range(500))
     train, valid, test = cut_document(text, 0.2, 0.1).frame["text"]
     assert (train[:8], valid[:8], test[:8]) == ("line 000", "line 350", "line 450")
+    uneven = "".join("\n" if place in (694, 702, 896, 907) else "x" for place in range(1000))
+    assert [len(piece) for piece in cut_document(uneven, 0.2, 0.1).frame["text"]] == [703, 194, 103]
     one_line = "x" * 1000
     assert [len(piece) for piece in cut_document(one_line, 0.2, 0.1).frame["text"]] == [700, 200, 100]
     assert cut_document(one_line, 0, 0).belongs == [0]
