@@ -377,7 +377,7 @@ def opened(path: Path | str) -> Generator[Image.Image]:
         except UnidentifiedImageError:
             file.seek(0)
             start = file.read(16)
-            found = f"other content (it begins with {start!r})" if start else "an empty file"
+            found = f"other or damaged content (it begins with {start!r})" if start else "an empty file"
             raise InputError(f"{path}: expected a {', '.join(FORMATS[:-1])} or WebP image, found {found}.") from None
         except Image.DecompressionBombError:
             raise InputError(
