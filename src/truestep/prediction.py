@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from truestep import folder, models
 from truestep.batches import EVALUATION_BATCH_SIZE, Batches, as_batches, batches_on
-from truestep.data import Encoder, ImageEncoder, Target, encoder_from_json, target_from_json
+from truestep.data import Encoder, ImageEncoder, StreamEncoder, Target, encoder_from_json, target_from_json
 from truestep.device import FLOAT32, Precision, choose, reproducible
 from truestep.errors import InputError, RefusedError
 from truestep.evaluation import evaluation_mode, measure
+from truestep.generation import continue_text
 from truestep.objectives import FromFunction, Multiclass, Objective, as_objective, objective_from_json
 
 if TYPE_CHECKING:
@@ -104,12 +105,13 @@ class Predictor:
         )
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "cpu") -> Predictor:
-        """Read what `save` wrote. Nothing in it is run.
+    def load(cls, path: Path | str, device: str = "cpu", own_model: str | None = None) -> Predictor:
+        """Read what `save` wrote. Nothing in it is run, and no code that it names.
 
         Args:
             path: the folder of a run, or its `model` folder.
             device: to compute on.
+            own_model: for a model of your own, the `file.py:Class` or `package.module:Class` that may be run for it.
 
         Raises:
             InputError: there is no model here.
@@ -120,8 +122,7 @@ class Predictor:
         content = folder.read_description(path)
         try:
             architecture = content["architecture"]
-            with torch.device("meta"):  # takes no memory, whatever sizes a damaged file may ask for
-                model = models.build(architecture["name"], architecture["args"])
+            model = _built(architecture, own_model)
             predictor = cls(
                 model=model,
                 architecture=architecture,
@@ -163,21 +164,29 @@ class Predictor:
             **choices,
         )
 
-    def predict(self, source: Any, say: Callable[[str], None] = lambda _: None) -> pl.DataFrame:
+    def predict(
+        self, source: Any, say: Callable[[str], None] = lambda _: None, tokens: int = 100
+    ) -> pl.DataFrame:
         """Return one row for each of the source's: its id if it has one, the prediction, and the probabilities.
 
         Args:
             source: a CSV or Parquet file, a table, or arrays, as for training but without the target.
             say: called with a sentence for whatever training did not know, such as a new category.
+            tokens: to continue each text by, for a model of the next token.
         """
         import polars as pl
 
         raw = self.encoder.read(source)
         for note in self.encoder.notes(raw):
             say(note)
-        batches = self.batches(self.encoder.encode(raw), every_rank=True)  # rows in order, all in this process
-        found = self._run(lambda: predict(self.model, batches, self.objective, precision=self._format))
-        ids, answers = self.encoder.ids(raw), self._answers(found)
+        inputs, ids = self.encoder.encode(raw), self.encoder.ids(raw)
+        if isinstance(self.encoder, StreamEncoder):
+            answers = {"prediction": self._run(lambda: [self._continued(inputs[row], tokens) for row in range(len(inputs))])}
+        else:
+            batches = self.batches(inputs, every_rank=True)  # rows in order, all in this process
+            answers = self._answers(
+                self._run(lambda: predict(self.model, batches, self.objective, precision=self._format))
+            )
         before = {} if ids is None else {f"{c.name}_id" if c.name in answers else c.name: c for c in ids}
         return pl.DataFrame({**before, **answers})
 
@@ -193,6 +202,13 @@ class Predictor:
         with reproducible(seed=0, threads=self.threads):
             return function()
 
+    def _continued(self, prompt: Sequence[int], tokens: int) -> str:
+        """Return the most likely text after a prompt of tokens."""
+        assert isinstance(self.encoder, StreamEncoder)
+        with self._format.autocast():
+            found = continue_text(self.model, prompt, tokens, length=self.encoder.length)
+        return self.encoder.tokenizer.decode(found)
+
     def _answers(self, found: Predictions) -> dict[str, Any]:
         """Return the columns of the output table."""
         classes, scores = self.target.class_names, found.scores.numpy()
@@ -206,6 +222,20 @@ class Predictor:
             scores = np.stack([1 - scores, scores], axis=1)
         answers = [classes[index] for index in found.predictions.tolist()]
         return {"prediction": answers} | {f"probability_{name}": scores[:, i] for i, name in enumerate(classes)}
+
+
+def _built(architecture: Mapping[str, Any], own_model: str | None) -> nn.Module:
+    """Return the model of a saved folder, without weights; of code that only the folder names, nothing is run."""
+    name, args = architecture["name"], architecture["args"]
+    if own_model is not None and own_model != name:
+        raise InputError(f"model: this run's is '{name}', found '{own_model}'.")
+    try:
+        with torch.device("meta"):  # takes no memory, whatever sizes a damaged file may ask for
+            return models.build(name, args, trusted=own_model is not None)
+    except (InputError, RuntimeError, NotImplementedError):
+        if own_model is None:
+            raise
+        return models.build(name, args, trusted=True)  # not every model of one's own can do without values
 
 
 def preparation(encoder: Encoder) -> Callable[[Any, Keys], Any] | None:

@@ -17,7 +17,8 @@ from torch import nn
 
 from truestep import distributed, folder, models
 from truestep.batches import Batches
-from truestep.data import ArrayEncoder, Data, Split, load
+from truestep.code import is_code, load_code
+from truestep.data import ArrayEncoder, Augment, Data, Split, Transformed, load
 from truestep.device import Precision, choose, choose_threads, reproducible
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
 from truestep.evaluation import measure
@@ -28,16 +29,19 @@ from truestep.objectives import Binary, Multiclass, Multilabel, NextToken, Objec
 from truestep.optimizers import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, build_optimizer, build_schedule
 from truestep.preconditions import check_monitor
 from truestep.prediction import Predictor, preparation
-from truestep.recipe import Recipe
+from truestep.progress import Counter
+from truestep.recipe import Recipe, short_names
 from truestep.report import write_report
+from truestep.transfer import Frozen, freeze, initialise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     import polars as pl
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+    from truestep.keyed import Keys
     from truestep.objectives import Metrics
 
 
@@ -137,13 +141,12 @@ def _run(
     show: bool,
     say: Callable[[str], None],
 ) -> Run:
-    data = load_data(recipe, source)
+    data = load_data(recipe, source, show=show)
     path = path or folder.fresh_name(data.name)
     objective = choose_objective(recipe, data)
     check_monitor(objective, recipe.train.monitor)
     recipe = resolve(recipe, data, device)
-    with torch.device("meta"):  # counts the weights without making them
-        size = sum(p.numel() for p in models.build(recipe.model.name, recipe.model.args).parameters())
+    size = _count_weights(recipe)
     threads, reason = choose_threads(size, recipe.run.threads)
     recipe = recipe.changed({"run.threads": threads})
     say = say if distributed.is_main() else lambda _: None
@@ -153,7 +156,11 @@ def _run(
     say(f"model {recipe.model.name}: {size:,} parameters on {device}, CPU threads: {threads} ({reason})")
 
     with reproducible(recipe.run.seed, threads), stop_on_signals() as stop:
-        model = models.build(recipe.model.name, recipe.model.args).to(device)
+        model = models.build(recipe.model.name, recipe.model.args, trusted=True)
+        if recipe.model.init and not resume:
+            initialise(model, Path(recipe.model.init), say)
+        frozen = freeze(model, recipe.model.freeze) if recipe.model.freeze else None
+        model.to(device)
         predictor = Predictor(
             model,
             {"name": recipe.model.name, "args": recipe.model.args},
@@ -176,6 +183,7 @@ def _run(
                 precision=precision, ema_decay=recipe.train.ema_decay, monitor=recipe.train.monitor,
                 patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite, folder=path, resume=resume,
                 save_seconds=recipe.run.save_seconds, log_every=recipe.run.log_every, show=show, stop=stop,
+                before_epoch=_unfreezing(frozen, recipe),
             )  # fmt: skip
         if "valid" in held_out and not fitted.best.epoch:
             raise NonFiniteError(f"{path}: no epoch had a finite {recipe.train.monitor}. Lower the learning rate.")
@@ -240,7 +248,8 @@ def choose_objective(recipe: Recipe, data: Data) -> Objective:
 
 def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
     """Return the recipe with what was chosen in place of every "auto" and every value left out."""
-    name = models.choose(data.encoder.spec) if recipe.model.name == "auto" else recipe.model.name
+    spec = data.encoder.spec
+    name = models.choose(spec, len(data.train)) if recipe.model.name == "auto" else recipe.model.name
     optimizer = recipe.optimizer.name
     known = {
         "optimizer.lr": recipe.optimizer.lr or DEFAULT_LR.get(optimizer),
@@ -260,7 +269,9 @@ def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
     )
 
 
-def evaluate_folder(path: Path | str, source: str | None = None, split: str = "test") -> dict[str, Any]:
+def evaluate_folder(
+    path: Path | str, source: str | None = None, split: str = "test", model: str | None = None
+) -> dict[str, Any]:
     """Return the figures of a finished run on labelled data, or again on a split of the data that it came from.
 
     Raises:
@@ -268,11 +279,17 @@ def evaluate_folder(path: Path | str, source: str | None = None, split: str = "t
         RefusedError: the folder is damaged, or its data is no longer what it was.
     """
     path = Path(path)
-    predictor = Predictor.load(path)
-    if source is None:
+    predictor = Predictor.load(path, own_model=model)
+    recipe = Recipe.from_toml(path / "recipe.toml")
+    own_code = is_code(recipe.data.source)
+    if own_code and source is None:
+        raise RefusedError(
+            f"{path}: its data comes from code, {recipe.data.source}. A folder's word is not enough to run it: "
+            f"truestep evaluate {path} {recipe.data.source}"
+        )
+    if source is None or (own_code and source == recipe.data.source):
         if split not in ("train", "valid", "test"):
             raise InputError(f"split: expected train, valid or test, found '{split}'.")
-        recipe = Recipe.from_toml(path / "recipe.toml")
         if not recipe.data.source:
             raise InputError(f"{path}: this run's data came from Python. Give a labelled file to evaluate on.")
         data = load_data(recipe, recipe.data.source)
@@ -285,27 +302,72 @@ def evaluate_folder(path: Path | str, source: str | None = None, split: str = "t
     return {"split": Path(source).name} | _figures(predictor.objective, *predictor.measure(batches))
 
 
-def load_data(recipe: Recipe, source: Any) -> Data:
+def load_data(recipe: Recipe, source: Any, *, show: bool = False) -> Data:
     """Read and split the data as the recipe says."""
-    choices = recipe.data
-    return load(
-        source,
-        target=choices.target,
-        task=recipe.objective.name,
-        valid=choices.valid,
-        test=choices.test,
-        seed=recipe.run.seed,
-        drop=choices.drop,
-        kinds=choices.kinds,
-    )
+    if isinstance(source, str) and is_code(source):
+        source = load_code(source)
+        source = source() if callable(source) else source
+    with Counter("reading", enabled=show and distributed.is_main()) as counter:
+        return load(source, recipe.data, task=recipe.objective.name, seed=recipe.run.seed, progress=counter)
+
+
+def _count_weights(recipe: Recipe) -> int:
+    """Return how many weights the model has, without making them where that is possible."""
+    try:
+        with torch.device("meta"):
+            model = models.build(recipe.model.name, recipe.model.args, trusted=True)
+    except InputError:
+        if not is_code(recipe.model.name):
+            raise
+        model = models.build(recipe.model.name, recipe.model.args, trusted=True)  # not every one can do without values
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _unfreezing(frozen: Frozen | None, recipe: Recipe) -> Callable[[int], None]:
+    """Return what `fit` calls before each epoch: weights are let go from the chosen one on."""
+    begins = recipe.model.unfreeze_epoch
+    if begins is not None and frozen is None:
+        raise InputError("model.unfreeze_epoch: expected frozen weights, found none. Say which: --freeze PATTERN.")
+    if begins is not None and distributed.world_size() > 1:
+        raise InputError("model.unfreeze_epoch: can't be done in several processes, which agree on gradients at first.")
+
+    def before_epoch(epoch: int) -> None:
+        if frozen is not None and begins is not None and epoch + 1 >= begins:
+            frozen.unfreeze()
+
+    return before_epoch
+
+
+def _transform(data: Data, recipe: Recipe) -> Callable[[Any, Keys], Any] | None:
+    """Return what happens to a training batch on its way to the model: it is augmented, and prepared as any other."""
+    choices = {name: value for name, value in asdict(recipe.augment).items() if name != "transform"}
+    prepare = preparation(data.encoder)
+    if not any(choices.values()):
+        return prepare
+    if data.encoder.spec["kind"] != "image":
+        chosen = ", ".join(f"augment.{name}" for name, value in choices.items() if value)
+        raise InputError(f"{chosen}: expected images to change, found inputs of kind {data.encoder.spec['kind']}.")
+    if (recipe.augment.colour or recipe.augment.random) and prepare is None:
+        raise InputError("augment.colour, augment.random: expected image files, whose values are known to be 0 to 255.")
+    classes = data.target.num_outputs if data.target.task == "multiclass" else 0
+    augment = Augment(**choices, num_classes=classes)
+
+    def transform(batch: Any, keys: Keys) -> Any:
+        changed = augment(batch, keys)
+        return changed if prepare is None else prepare(changed, keys)
+
+    return transform
 
 
 def _training_batches(data: Data, objective: Objective, recipe: Recipe, device: torch.device) -> Batches:
     split, weights = data.train, None
+    examples = split.examples
+    if recipe.augment.transform:
+        examples = Transformed(examples, load_code(recipe.augment.transform), recipe.augment.transform)
     if recipe.objective.balance == "sampler" and data.target.has_classes:
         weights = 1 / split.targets.bincount(minlength=len(data.target.class_names or ())).double()[split.known]
     return Batches(
-        split.examples,
+        examples,
         recipe.train.batch_size,
         shuffle=True,
         seed=recipe.run.seed,
@@ -315,7 +377,7 @@ def _training_batches(data: Data, objective: Objective, recipe: Recipe, device: 
         names=split.names,
         lengths=split.lengths,
         weights=weights,
-        transform=preparation(data.encoder),
+        transform=_transform(data, recipe),
     )
 
 
@@ -332,6 +394,7 @@ def _optimizer(recipe: Recipe, model: nn.Module, batches: int) -> tuple[Optimize
         weight_decay=choices.weight_decay,
         momentum=choices.momentum,
         nesterov=choices.nesterov,
+        lrs=choices.lrs,
         args=choices.args,
     )
     total = -(-batches // recipe.train.accumulate) * recipe.train.epochs
@@ -382,12 +445,13 @@ def _write_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def _fingerprint(data: Data) -> str:
-    """Return the SHA-256 of all examples as the model sees them."""
+    """Return the SHA-256 of what is learnt from, and of what belongs where."""
     digest = hashlib.sha256()
+    if data.keys is not None:
+        digest.update(data.keys.data)
     for split in data.splits.values():
         digest.update(split.rows.numpy().tobytes())
-    for tensor in tensors_of((data.train.known, data.train.examples)):
-        digest.update(tensor.contiguous().numpy().data)
+    digest.update(data.train.known.contiguous().numpy().data)
     return digest.hexdigest()
 
 

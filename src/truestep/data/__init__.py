@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from truestep.data import bundled
 from truestep.data.arrays import ArrayEncoder
+from truestep.data.augment import Augment, Transformed
 from truestep.data.columns import KINDS, Column
 from truestep.data.encoder import Encoder, encoder_from_json
 from truestep.data.facts import Facts
@@ -22,6 +23,7 @@ from truestep.data.tokens import StreamEncoder, TextEncoder
 __all__ = [
     "KINDS",
     "ArrayEncoder",
+    "Augment",
     "Column",
     "Data",
     "Encoder",
@@ -35,6 +37,7 @@ __all__ = [
     "TableEncoder",
     "Target",
     "TextEncoder",
+    "Transformed",
     "bundled",
     "encode_array_targets",
     "encode_targets",

@@ -10,15 +10,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
 from truestep import keyed
 from truestep.errors import InputError
+from truestep.nest import take
 
 STREAM, RANDOM_STREAM = 0x1A6E, 0x1A6F  # of random numbers that nothing else uses
 GREY = 128.0  # of an erased rectangle
