@@ -34,7 +34,7 @@ def test_flipped_labels_are_found_far_beyond_chance():
 
 def test_binary_probabilities_are_those_of_the_second_class():
     rng = np.random.default_rng(0)
-    inputs, truth = make_blobs(600, n_features=3, centers=2, cluster_std=1, random_state=0)
+    inputs, truth = make_blobs(600, centers=[[0, 0], [6, 6]], random_state=0)
     flipped = rng.choice(600, 30, replace=False)
     labels = truth.copy()
     labels[flipped] = 1 - labels[flipped]
