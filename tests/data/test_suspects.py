@@ -57,6 +57,9 @@ def test_suspects_follow_the_definition_and_its_order():
     found = suspects(probabilities, given, rows=np.arange(10, 16))
     assert found.rows() == [(13, 1, 0, 0.95), (12, 0, 1, 0.9)]
     assert suspects(probabilities, given, most=1)["row"].to_list() == [3]
+    # The first row is as sure of its class as such rows are: thresholds 0.35 and 0.5.
+    unsure = suspects(np.array([[0.4, 0.6], [0.3, 0.7], [0.5, 0.5]]), np.array([0, 0, 1]))
+    assert unsure["row"].to_list() == [1]
 
 
 def test_sure_and_right_predictions_leave_nothing_to_doubt():
