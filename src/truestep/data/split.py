@@ -70,7 +70,7 @@ def split_rows(
     by the rules above, with its share of them.
 
     Args:
-        keys: (N,) uint64, equal for equal rows.
+        keys: (N,) uint64, equal for rows that belong together; see `keys.split_keys`.
         valid: share of the rows, 0 for none.
         test: share of the rows, 0 for none.
         seed: of the draw; it has a random stream of its own.
