@@ -19,7 +19,7 @@ from truestep.data.columns import KINDS, NUMERIC_KINDS, Column, check_kinds, des
 from truestep.data.encoder import Encoder, encoder_from_json
 from truestep.data.examples import read_pair, read_targets
 from truestep.data.facts import Facts
-from truestep.data.keys import array_keys, row_keys, values_of
+from truestep.data.keys import array_keys, row_keys, split_keys, values_of
 from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
 from truestep.data.sources import read_table
 from truestep.data.split import check_fractions, split_rows
@@ -181,7 +181,9 @@ def _load_table(
         )
     id_column = next((column.name for column in described if column.kind == "id"), None)
     keys = row_keys(values_of(table, used))
-    rows = split_rows(keys, valid=valid, test=test, seed=seed, classes=targets if target.has_classes else None)
+    rows = split_rows(
+        split_keys(keys), valid=valid, test=test, seed=seed, classes=targets if target.has_classes else None
+    )
     train = table.take(rows[0].numpy().tolist())
     encoder = (
         PixelEncoder.fit(train, grid, id_column)
@@ -200,7 +202,9 @@ def _load_arrays(inputs: np.ndarray, targets: np.ndarray, task: str, valid: floa
     target = choose_array_target(targets, task)
     encoded = encode_array_targets(targets, target)
     keys = array_keys(inputs)
-    rows = split_rows(keys, valid=valid, test=test, seed=seed, classes=encoded if target.has_classes else None)
+    rows = split_rows(
+        split_keys(keys), valid=valid, test=test, seed=seed, classes=encoded if target.has_classes else None
+    )
     encoder = ArrayEncoder.fit(inputs[rows[0].numpy()])
     found = Facts(len(targets), [facts.describe_inputs(inputs)])
     facts.examine(found, target, encoded, _named(rows), keys=keys)
@@ -225,7 +229,9 @@ def _load_dataset(dataset: Dataset[Any], task: str, valid: float, test: float, s
         )
     encoded = encode_array_targets(targets, target)
     keys = array_keys(np.arange(len(targets)))  # its examples are not read twice
-    rows = split_rows(keys, valid=valid, test=test, seed=seed, classes=encoded if target.has_classes else None)
+    rows = split_rows(
+        split_keys(keys), valid=valid, test=test, seed=seed, classes=encoded if target.has_classes else None
+    )
     found = Facts(len(targets), [])
     facts.examine(found, target, encoded, _named(rows))
     return _data("dataset", ArrayEncoder(shape), target, dataset, encoded, rows, found)
