@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from truestep.data import keys as keys_module
 from truestep.data.csv_file import read_csv
-from truestep.data.keys import array_keys, bytes_keys, row_keys, values_of
+from truestep.data.keys import array_keys, bytes_keys, row_keys, split_keys, values_of
 from truestep.data.table import Table
 from truestep.errors import InputError
 
@@ -204,3 +204,19 @@ def test_keys_are_spread_evenly():
     for shift in (0, 20, 40, 60):
         counts = np.bincount(((keys >> np.uint64(shift)) & np.uint64(15)).astype(int), minlength=16)
         assert ((counts - 6250) ** 2 / 6250).sum() < 45  # chi-squared, 15 degrees: exceeded once in 10,000
+
+
+def test_rows_of_few_possible_inputs_are_told_apart_and_copies_are_not():
+    copied = row_keys([pl.Series("x", np.tile(np.arange(100.0), 3))])
+    assert split_keys(copied) is copied
+    few = row_keys([pl.Series("x", np.random.default_rng(0).integers(0, 4, 1000))])
+    apart = split_keys(few)
+    assert len(np.unique(apart)) == 1000
+    first = np.unique(few, return_index=True)[1]
+    assert np.array_equal(apart[first], few[first])
+    assert np.array_equal(split_keys(few[:600]), apart[:600])  # more rows move no other
+    order = np.random.default_rng(1).permutation(1000)
+    shuffled = split_keys(few[order])
+    assert sorted(shuffled) == sorted(apart)  # equal rows change places with each other only
+    for key in np.unique(few):
+        assert set(shuffled[few[order] == key]) == set(apart[few == key])

@@ -34,7 +34,7 @@ def test_flipped_labels_are_found_far_beyond_chance():
 
 def test_binary_probabilities_are_those_of_the_second_class():
     rng = np.random.default_rng(0)
-    inputs, truth = make_blobs(600, n_features=3, centers=2, cluster_std=1, random_state=0)
+    inputs, truth = make_blobs(600, centers=[[0, 0], [6, 6]], random_state=0)
     flipped = rng.choice(600, 30, replace=False)
     labels = truth.copy()
     labels[flipped] = 1 - labels[flipped]
@@ -57,6 +57,9 @@ def test_suspects_follow_the_definition_and_its_order():
     found = suspects(probabilities, given, rows=np.arange(10, 16))
     assert found.rows() == [(13, 1, 0, 0.95), (12, 0, 1, 0.9)]
     assert suspects(probabilities, given, most=1)["row"].to_list() == [3]
+    # The first row is as sure of its class as such rows are: thresholds 0.35 and 0.5.
+    unsure = suspects(np.array([[0.4, 0.6], [0.3, 0.7], [0.5, 0.5]]), np.array([0, 0, 1]))
+    assert unsure["row"].to_list() == [1]
 
 
 def test_sure_and_right_predictions_leave_nothing_to_doubt():

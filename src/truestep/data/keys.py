@@ -18,6 +18,7 @@ from truestep.data.table import Table
 from truestep.errors import InputError
 from truestep.keyed import mixed
 
+FEW_DISTINCT = 0.2  # share of the rows, below which repeated rows are no copies of each other but few possible inputs
 CHUNK = 1 << 16  # rows mixed at a time, so that temporaries stay in the processor's cache
 EXACT = 1 << 53  # whole numbers up to this are float64 numbers
 MISSING = np.uint64(0x7FF8000000000000)  # bits of the usual NaN; stands for every NaN and for null in any column
@@ -78,6 +79,23 @@ def _array_keys(values: np.ndarray) -> np.ndarray:
     rows = values.reshape(len(values), -1)
     bits = _integer_bits(rows) if rows.dtype.kind in "iu" else _float_bits(rows.astype(np.float64))
     return _digests(row.tobytes() for row in np.ascontiguousarray(bits, dtype="<u8"))
+
+
+def split_keys(keys: np.ndarray) -> np.ndarray:
+    """Return the keys to split rows by: (N,) uint64, as given unless there are few different ones.
+
+    Equal rows belong in one split, or testing would ask for what training has seen. But where a few columns of few
+    values repeat by nature (sex and class of 2,000 passengers), a model must have seen every combination, and so few
+    could not be split in shares: then the first, second, ... row of each key are told apart, in the order of the rows,
+    and rows that are appended still move no other.
+    """
+    distinct, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    if len(distinct) >= FEW_DISTINCT * len(keys):
+        return keys
+    order = np.argsort(inverse, stable=True)
+    number = np.empty(len(keys), np.uint64)  # of each row among its equals, from 0
+    number[order] = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.where(number > 0, mixed(keys ^ mixed(number)), keys)
 
 
 def bytes_keys(contents: Iterable[bytes]) -> np.ndarray:

@@ -51,9 +51,9 @@ def split_rows(
     By rows, the usual way: membership is a function of the seed and the row's key. Rows that are added, removed or put
     in another order move no other row; equal rows are in one split; another share for valid moves no row into test or
     out of it. The price: of n different rows, a share p is met up to chance, with a standard deviation of
-    sqrt(n p (1 - p)) rows (for 15 % of 1,000 rows: 150, give or take 11), and so it is in every class. A class without any row in
-    train is moved there, with its equals. If chance leaves a split empty (as it may with some ten rows), the keys nearest to
-    it fill it; only then can added rows move others.
+    sqrt(n p (1 - p)) rows (for 15 % of 1,000 rows: 150, give or take 11), and so it is in every class. Two exceptions: a
+    class without any row in train is moved there, with its equals; and if chance leaves a split empty (as it may with some
+    ten rows), the keys nearest to it fill it. Only these can be moved by other rows.
 
     By groups: the same with the group's key in place of the row's, so that a group is never parted; shares are met up
     to chance, with groups for rows.
@@ -70,7 +70,7 @@ def split_rows(
     by the rules above, with its share of them.
 
     Args:
-        keys: (N,) uint64, equal for equal rows.
+        keys: (N,) uint64, equal for rows that belong together; see `keys.split_keys`.
         valid: share of the rows, 0 for none.
         test: share of the rows, 0 for none.
         seed: of the draw; it has a random stream of its own.
