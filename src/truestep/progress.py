@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 from truestep import distributed
 
 REDRAW_SECONDS = 0.25
+QUIET_SECONDS, LOG_SECONDS = 1.0, 10.0  # before a counter shows anything; between its lines in a log
 COLUMNS = 1  # validation metrics shown besides the loss; metrics.jsonl has them all
 
 
@@ -96,6 +97,33 @@ class Display:
             self.bar.console.print(line, highlight=False, markup=False)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+class Counter:
+    """Shows how many files are read, where that takes long; it is called with (done, total).
+
+    Args:
+        what: is done, in a word.
+        enabled: whether to show anything.
+    """
+
+    def __init__(self, what: str, *, enabled: bool = True) -> None:
+        self.what, self.enabled, self.due, self.shown = what, enabled, math.inf, False
+
+    def __enter__(self) -> Self:
+        self.due = time.monotonic() + QUIET_SECONDS
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.shown and sys.stderr.isatty():
+            print(file=sys.stderr)
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self.enabled or time.monotonic() < self.due:
+            return
+        live = sys.stderr.isatty()
+        self.due, self.shown = time.monotonic() + (REDRAW_SECONDS if live else LOG_SECONDS), True
+        print(f"{self.what} {done:,} of {total:,}", end="\r" if live else "\n", file=sys.stderr, flush=True)
 
 
 def digits(value: float) -> str:

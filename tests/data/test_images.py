@@ -32,7 +32,7 @@ from truestep.data.images import ImageEncoder, ImageFiles, available_memory
 from truestep.data.table import Table
 from truestep.data.targets import Target
 from truestep.errors import InputError
-from truestep.nest import Takes, take
+from truestep.nest import Store, take
 
 RANDOM = np.random.default_rng(0)
 
@@ -475,11 +475,11 @@ def test_images_too_many_for_memory_are_decoded_to_the_same_bits(tmp_path):
     other, files = ImageEncoder.fit_encode(read_image_table(root), torch.arange(30), memory=1000)
     assert isinstance(inputs, torch.Tensor)
     assert isinstance(files, ImageFiles)
-    assert isinstance(files, Takes)
+    assert isinstance(files, Store)
     assert encoder == other
     indices = torch.tensor([39, 0, 7, 7, 21])
     assert torch.equal(take(files, indices), inputs[indices])
-    assert torch.equal(copy.deepcopy(files).take(indices), inputs[indices])
+    assert torch.equal(copy.deepcopy(files).batch_of(indices), inputs[indices])
     assert len(files) == 40
     with multiprocessing.get_context("spawn").Pool(1) as pool:  # which pickles them
         assert torch.equal(pool.apply(take_as_array, (files, indices.tolist())), inputs[indices])
@@ -487,7 +487,7 @@ def test_images_too_many_for_memory_are_decoded_to_the_same_bits(tmp_path):
 
 
 def take_as_array(files, rows):
-    return files.take(torch.tensor(rows))
+    return files.batch_of(torch.tensor(rows))
 
 
 def test_statistics_of_many_images_are_those_of_some_whatever_the_memory(tmp_path, monkeypatch):
@@ -553,9 +553,9 @@ def test_a_damaged_file_is_named_while_fitting_or_when_it_is_taken(tmp_path):
     with pytest.raises(InputError, match=r"dog/17.png: expected an image, but it can't be decoded"):
         ImageEncoder.fit_encode(table, rows)
     encoder, files = ImageEncoder.fit_encode(table, rows, memory=0)
-    assert files.take(torch.tensor([1, 2])).shape == (2, 3, 6, 8)
+    assert files.batch_of(torch.tensor([1, 2])).shape == (2, 3, 6, 8)
     with pytest.raises(InputError, match=r"dog/17.png: expected an image, but it can't be decoded"):
-        files.take(torch.tensor([1, row]))
+        files.batch_of(torch.tensor([1, row]))
     with pytest.raises(InputError, match=r"dog/17.png"):
         encoder.encode(tmp_path)
 

@@ -165,6 +165,33 @@ class Augment:
 # Where pixels go
 
 
+class Transformed(Dataset[tuple[Tensor, Tensor]]):
+    """Images changed one by one by a function of the user's, whatever it does.
+
+    What it draws from the global generators of torch, numpy and random is a function of (seed, epoch, example): see
+    `Batches`. What it draws from a generator of its own is not.
+
+    Args:
+        examples: (images, targets).
+        function: takes an image, (C, H, W) uint8, and returns one of any one size, uint8 or floats in 0 to 255.
+        name: of the function, for messages.
+    """
+
+    def __init__(self, examples: tuple[Any, Tensor], function: Callable[[Tensor], Tensor], name: str) -> None:
+        self.images, self.targets = examples
+        self.function, self.name = function, name
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        image = self.function(take(self.images, torch.tensor([row]))[0])
+        if not isinstance(image, Tensor) or image.ndim != 3:  # pyright: ignore[reportUnnecessaryIsInstance]
+            found = f"shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(f"augment.transform, {self.name}: expected a tensor (C, H, W) back, found {found}.")
+        return image, self.targets[row]
+
+
 def flip(images: Tensor, flips: Tensor) -> Tensor:
     """Mirror images (N, C, H, W) left to right where `flips`, (N,) bool, says so."""
     return torch.where(per_image(flips, images), images.flip(3), images)
