@@ -181,7 +181,9 @@ class _Examples(Dataset[Any]):
         if not isinstance(self.data, Dataset):
             return take(self.data, torch.tensor(indices))
         examples: list[Any] = []
-        for index, key in zip(indices, keyed.bits(self.seed, self.epoch, np.array(indices), EXAMPLE_STREAM), strict=True):
+        for index, key in zip(
+            indices, keyed.bits(self.seed, self.epoch, np.array(indices), EXAMPLE_STREAM), strict=True
+        ):
             keyed.seed_generators(int(key))
             examples.append(self.data[index])
         return default_collate(examples)
@@ -211,7 +213,9 @@ def number_of(batches: Iterable[Any]) -> int | None:
 
 def as_batches(data: Any, *, every_rank: bool = False) -> Iterable[Any]:
     """Return `data` as something that yields batches: tensors and datasets are cut for evaluation, loaders kept."""
-    if isinstance(data, tuple | dict | Tensor | Store) or (isinstance(data, Dataset) and not isinstance(data, IterableDataset)):
+    if isinstance(data, tuple | dict | Tensor | Store) or (
+        isinstance(data, Dataset) and not isinstance(data, IterableDataset)
+    ):
         return Batches(data, EVALUATION_BATCH_SIZE, every_rank=every_rank)
     return cast("Iterable[Any]", data)
 

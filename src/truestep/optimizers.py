@@ -6,7 +6,6 @@ in optimizer steps and stepped after each one, so step 0 is the first update.
 
 from __future__ import annotations
 
-import importlib
 import math
 from functools import partial
 from inspect import signature
@@ -17,7 +16,9 @@ from torch import nn
 from torch.optim import LBFGS, SGD, Adam, AdamW, Muon, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
+from truestep.code import is_code, load_code
 from truestep.errors import InputError, did_you_mean
+from truestep.patterns import check_patterns, matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,34 +36,53 @@ DEFAULT_WEIGHT_DECAY = {"adamw": 0.01, "muon": 0.01}  # 0 for the others, as in 
 FUSED_DEVICES = ("cpu", "cuda")  # one kernel for all weights instead of several for each
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, weight_decay: float, lrs: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
     """Return groups for an optimizer: matrices and larger tensors decay, biases and norms do not.
 
-    Frozen parameters are left out, tied ones come once, and the order is that of `model.parameters()`.
+    Frozen parameters are there too, so that they can be unfrozen later; without a gradient, no optimizer moves them.
+    Tied ones come once, and the order is that of `model.parameters()`.
+
+    Args:
+        model: whose parameters are meant.
+        weight_decay: of those that decay.
+        lrs: learning rates by patterns of names, such as {"stages.*": 1e-4}; of several that match, the first. Each
+            has groups of its own, after those of the optimizer's own rate.
     """
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    decayed = {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay}
-    others = {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0}
-    return [group for group in (decayed, others) if group["params"]]
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    rates = list((lrs or {}).items())
+    for name, parameter in model.named_parameters():
+        place = next((place for place, (pattern, _) in enumerate(rates) if matches(name, pattern)), -1)
+        decays = parameter.ndim >= 2
+        group = groups.setdefault((place, not decays), {"params": [], "weight_decay": weight_decay if decays else 0.0})
+        group["params"].append(parameter)
+        if place >= 0:
+            group["lr"] = rates[place][1]
+    return [groups[key] for key in sorted(groups)]
 
 
 class MuonWithAdamW(Optimizer):
-    """Muon for the first parameter group, AdamW for the others, as one optimizer with one learning rate.
+    """Muon for the first parameter groups, AdamW for the others, as one optimizer with one learning rate.
 
     Muon's steps are scaled to the size of AdamW's, so that both can share it (Liu et al. 2025, "Muon is scalable for
     LLM training", section 2.2).
     """
 
-    def __init__(self, groups: list[dict[str, Any]], *, lr: float, momentum: float, **adamw: Any) -> None:
-        self.muon = Muon(groups[:1], lr=lr, momentum=momentum, adjust_lr_fn="match_rms_adamw")
-        self.adamw = AdamW(groups[1:], lr=lr, **adamw)
+    def __init__(
+        self, groups: list[dict[str, Any]], *, lr: float, momentum: float, num_muon: int = 1, **adamw: Any
+    ) -> None:
+        self.num_muon = num_muon
+        self.muon = Muon(groups[:num_muon], lr=lr, momentum=momentum, adjust_lr_fn="match_rms_adamw")
+        self.adamw = AdamW(groups[num_muon:], lr=lr, **adamw)
         super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         with torch.enable_grad():
             loss = closure() if closure else None
-        for part, groups in ((self.muon, self.param_groups[:1]), (self.adamw, self.param_groups[1:])):
+        muon, adamw = self.param_groups[: self.num_muon], self.param_groups[self.num_muon :]
+        for part, groups in ((self.muon, muon), (self.adamw, adamw)):
             part.state, part.param_groups = self.state, groups  # ours may have come from a checkpoint since
             part.step()
         return loss
@@ -76,32 +96,41 @@ def build_optimizer(
     weight_decay: float | None = None,
     momentum: float = 0.9,
     nesterov: bool = False,
+    lrs: Mapping[str, float] | None = None,
     args: Mapping[str, Any] | None = None,
 ) -> Optimizer:
-    """Return an optimizer of the trainable parameters of `model`, on the device where they are now.
+    """Return an optimizer of the parameters of `model`, on the device where they are now.
+
+    Frozen parameters are among them, so that they can be unfrozen later; until then none of them moves or decays.
 
     Args:
-        name: one of `OPTIMIZERS`, or "package.module:Class".
+        name: one of `OPTIMIZERS`, or "package.module:Class", or "file.py:Class".
         model: whose biases and norms will not decay.
         lr: None is the optimizer's own, in `DEFAULT_LR`.
         weight_decay: None is the optimizer's own, in `DEFAULT_WEIGHT_DECAY`.
         momentum: of sgd and muon.
         nesterov: of sgd.
+        lrs: learning rates of some parameters, by patterns of their names or of their modules' names, such as
+            {"stages.*": 1e-4}; of several that match, the first. The others have `lr`.
         args: anything else that the optimizer's class takes, such as betas; they win.
 
     Raises:
-        InputError: the name is unknown, a number is out of range, or there is nothing to train.
+        InputError: the name is unknown, a number is out of range, a pattern is for no parameter, or there is nothing
+            to train.
     """
     _check_number("lr", lr, or_zero=False)
+    for pattern, rate in (lrs or {}).items():
+        _check_number(f"optimizer.lrs.{pattern}", rate, or_zero=False)
+    check_patterns(model, lrs or {}, "optimizer.lrs")
     _check_number("weight_decay", weight_decay, or_zero=True)
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    if not trainable:
+    parameters = list(model.parameters())
+    if not any(p.requires_grad for p in parameters):
         raise InputError("model: expected parameters to train, found none: all are frozen, or there are none.")
 
     lr = DEFAULT_LR.get(name) if lr is None else lr
     decay = DEFAULT_WEIGHT_DECAY.get(name, 0.0) if weight_decay is None else weight_decay
-    fused = all(p.is_floating_point() and p.device.type in FUSED_DEVICES for p in trainable)
-    params: list[Any] = parameter_groups(model, decay)
+    fused = all(p.is_floating_point() and p.device.type in FUSED_DEVICES for p in parameters)
+    params: list[Any] = parameter_groups(model, decay, lrs)
     make: Callable[..., Optimizer]
     settings: dict[str, Any]
     match name:
@@ -114,14 +143,20 @@ def build_optimizer(
         case "lbfgs":
             if decay:
                 raise InputError(f"weight_decay: lbfgs has none, found {decay}. Use adamw, or leave it out.")
+            if lrs:
+                raise InputError(
+                    "optimizer.lrs: lbfgs has one learning rate for all weights. Use adamw, or leave it out."
+                )
             make, settings = LBFGS, {"line_search_fn": "strong_wolfe"}
-            params = trainable
+            params = parameters
         case "muon":
-            make, settings = MuonWithAdamW, {"momentum": momentum, "fused": fused}
-            params = _hidden_apart(model, params)
+            params, num_muon = _hidden_first(model, params)
+            make, settings = MuonWithAdamW, {"momentum": momentum, "fused": fused, "num_muon": num_muon}
         case _:
-            make, settings = _import(name), {}
-            params = trainable if weight_decay is None else params
+            make, settings = _optimizer_class(name), {}
+            if weight_decay is None:  # its own, if it has any
+                params = [{key: value for key, value in group.items() if key != "weight_decay"} for group in params]
+                params = params if lrs else parameters
     if lr is not None:
         settings["lr"] = lr
     try:
@@ -130,30 +165,30 @@ def build_optimizer(
         raise InputError(f"optimizer '{name}': {error}") from error
 
 
-def _hidden_apart(model: nn.Module, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put the weights that Muon is for in a group before the others: matrices but embeddings and the output layer."""
+def _hidden_first(model: nn.Module, groups: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """Put the weights that Muon is for in groups before the others: matrices but embeddings and the output layer.
+
+    Returns:
+        The groups, and how many of them are for Muon.
+    """
     matrices = [p for _, p in model.named_parameters(remove_duplicate=False) if p.ndim == 2]
     apart = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     apart |= {id(p) for p in matrices[-1:]}  # the last one makes the outputs, and may be an embedding too
-    hidden = [p for p in model.parameters() if p.ndim == 2 and p.requires_grad and id(p) not in apart]
-    if not hidden:
+    hidden = {id(p) for p in matrices} - apart
+    if not any(p.requires_grad for p in matrices if id(p) in hidden):
         raise InputError("optimizer 'muon': expected hidden weight matrices, found none in this model. Use adamw.")
-    for group in groups:
-        group["params"] = [p for p in group["params"] if not any(p is matrix for matrix in hidden)]
-    first = {"params": hidden, "weight_decay": groups[0]["weight_decay"]}
-    return [first, *(group for group in groups if group["params"])]
+    muon = [group | {"params": [p for p in group["params"] if id(p) in hidden]} for group in groups]
+    adamw = [group | {"params": [p for p in group["params"] if id(p) not in hidden]} for group in groups]
+    muon, adamw = ([group for group in part if group["params"]] for part in (muon, adamw))
+    return [*muon, *adamw], len(muon)
 
 
-def _import(name: str) -> Callable[..., Optimizer]:
-    module_name, colon, class_name = name.partition(":")
-    if not colon:
+def _optimizer_class(name: str) -> Callable[..., Optimizer]:
+    if not is_code(name):
         hint = did_you_mean(name, OPTIMIZERS)
         known = ", ".join(OPTIMIZERS)
         raise InputError(f"optimizer: expected one of {known}, or package.module:Class, found '{name}'.{hint}")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"optimizer '{name}': {error}") from error
+    found = load_code(name)
     if not (isinstance(found, type) and issubclass(found, Optimizer)):
         raise InputError(f"optimizer '{name}': expected a class derived from torch.optim.Optimizer, found {found!r}.")
     return found

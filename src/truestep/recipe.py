@@ -40,7 +40,9 @@ TINY = math.ulp(0.0)  # the least number above 0
 class DataChoices:
     source: str = choice("", "where the data is")
     target: str | None = choice(None, "column to predict", short="target")
-    valid: float | str = choice(0.15, "share of rows to validate on, or a file of them", short="valid", least=0, below=1)
+    valid: float | str = choice(
+        0.15, "share of rows to validate on, or a file of them", short="valid", least=0, below=1
+    )
     test: float | str = choice(
         0.15, "share of rows to test on, once, at the end, or a file of them", short="test", least=0, below=1
     )
@@ -51,7 +53,9 @@ class DataChoices:
     drop: tuple[str, ...] = choice((), "columns to leave out")
     kinds: dict[str, str] = choice(dict, "column kinds to use instead of those found, as --data.kinds.COLUMN KIND")
     scale: Literal["standard", "quantile"] = choice("standard", "of numbers: mean and deviation, or ranks")
-    window: int = choice(0, "rows of a time series that a model sees; 0: each row stands alone", short="window", least=0)
+    window: int = choice(
+        0, "rows of a time series that a model sees; 0: each row stands alone", short="window", least=0
+    )
     horizon: int = choice(1, "rows from the end of a window to the one to predict", least=0)
     image_size: int = choice(0, "pixels of height and width; 0 chooses by the images", least=0)
     tokenizer: Literal["auto", "bytes", "words", "bpe"] = choice("auto", "how text is cut into tokens")
@@ -76,7 +80,11 @@ class AugmentChoices:
 
 @dataclass(frozen=True)
 class ModelChoices:
-    name: str = choice("auto", "auto, linear, mlp, cnn, resnet, recurrent, transformer, file.py:Class or package.module:Class", short="model")
+    name: str = choice(
+        "auto",
+        "auto, linear, mlp, cnn, resnet, recurrent, transformer, file.py:Class or package.module:Class",
+        short="model",
+    )
     args: dict[str, Any] = choice(dict, "arguments of the model, as --model.args.NAME VALUE")
     init: str | None = choice(None, "folder of a run or .safetensors file to take matching weights from", short="init")
     freeze: tuple[str, ...] = choice((), "weights to leave as they are, by patterns such as 'stages.*'", short="freeze")

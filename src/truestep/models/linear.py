@@ -5,14 +5,11 @@ Train it first. A larger model that is not better than this one has learnt nothi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 class Linear(nn.Module):
@@ -32,10 +29,10 @@ class Linear(nn.Module):
         nn.init.zeros_(self.output.bias)  # which on small data takes longer to unlearn than the answer to learn
 
     def forward(self, numeric: Tensor | None = None, categories: Tensor | None = None) -> Tensor:
-        """Turn (N, ...) floats and (N, columns) int64 categories into (N, num_outputs) logits or values."""
+        """Turn (N, ...) floats and (N, ..., columns) int64 categories into (N, num_outputs) logits or values."""
         features = [] if numeric is None else [numeric.flatten(1)]
         if categories is not None:
-            for column, cardinality in zip(categories.unbind(1), self.cardinalities, strict=True):
+            for column, cardinality in zip(categories.flatten(1).unbind(1), self.cardinalities, strict=True):
                 one_hot = F.one_hot(column, cardinality)[:, 1:]  # category 0 is all zeros: it says nothing
                 features.append(one_hot.to(self.output.weight.dtype))
         return self.output(torch.cat(features, 1))

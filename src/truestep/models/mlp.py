@@ -6,17 +6,15 @@ variables"); numbers enter as they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 class MLP(nn.Module):
-    """Embeddings, then hidden layers of linear, ReLU and dropout, then one linear layer.
+    """Embeddings, then hidden layers of linear, norm, ReLU and dropout, then one linear layer.
 
     Args:
         num_numeric: numbers per example, all dimensions multiplied.
@@ -24,6 +22,7 @@ class MLP(nn.Module):
         num_outputs: classes, labels or values.
         hidden: units of each hidden layer.
         dropout: share of hidden units silenced at random while training, so that none is relied on alone.
+        norm: "layer" brings each example's hidden units to mean 0 and deviation 1; "none" leaves them.
     """
 
     def __init__(
@@ -33,6 +32,7 @@ class MLP(nn.Module):
         num_outputs: int,
         hidden: Sequence[int] = (128, 64),
         dropout: float = 0.1,
+        norm: Literal["none", "layer"] = "none",
     ) -> None:
         super().__init__()
         widths = [min(50, (cardinality + 1) // 2) for cardinality in cardinalities]
@@ -43,14 +43,17 @@ class MLP(nn.Module):
         self.hidden = nn.Sequential()
         width = num_numeric + sum(widths)
         for units in hidden:
-            self.hidden.extend([nn.Linear(width, units), nn.ReLU(), nn.Dropout(dropout)])
+            self.hidden.append(nn.Linear(width, units))
+            if norm == "layer":
+                self.hidden.append(nn.LayerNorm(units))
+            self.hidden.extend([nn.ReLU(), nn.Dropout(dropout)])
             width = units
         self.output = nn.Linear(width, num_outputs)
 
     def forward(self, numeric: Tensor | None = None, categories: Tensor | None = None) -> Tensor:
-        """Turn (N, ...) floats and (N, columns) int64 categories into (N, num_outputs) logits or values."""
+        """Turn (N, ...) floats and (N, ..., columns) int64 categories into (N, num_outputs) logits or values."""
         features = [] if numeric is None else [numeric.flatten(1)]
         if categories is not None:
-            columns = zip(self.embeddings, categories.unbind(1), strict=True)
+            columns = zip(self.embeddings, categories.flatten(1).unbind(1), strict=True)
             features += [embedding(column) for embedding, column in columns]
         return self.output(self.hidden(torch.cat(features, 1)))

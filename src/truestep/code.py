@@ -1,0 +1,148 @@
+"""Code that a person names in words: `file.py:Name` or `package.module:Name`. All of it is loaded here.
+
+Only what was typed or written into a recipe may come here, never what a saved model says: naming code is running it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+import traceback
+from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from truestep.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import ModuleType
+
+_loaded: dict[Path, tuple[tuple[int, int], ModuleType]] = {}  # by file: its time and size when it was run, and itself
+
+
+def is_code(name: str) -> bool:
+    """Whether a text names code, as `file.py:Name` or `package.module:Name`, and is no path that begins with a drive."""
+    place, _, attribute = name.rpartition(":")
+    if not place or not _is_dotted(attribute):
+        return False
+    return place.endswith(".py") or (len(place) > 1 and _is_dotted(place))  # one letter is a drive
+
+
+def load_code(name: str) -> Any:
+    """Return what a text names, after running the file or module it is in.
+
+    Args:
+        name: `file.py:Name`, from the current folder, or `package.module:Name`; `Name` may be dotted, for what is
+            inside a class. The same file gives the same module again, until it is changed.
+
+    Raises:
+        InputError: there is no such file, module or name, or running it failed; it says in which line.
+    """
+    if not is_code(name):
+        raise InputError(f"'{name}': expected file.py:Name or package.module:Name.")
+    place, _, attribute = name.rpartition(":")
+    module = _file(Path(place), name) if place.endswith(".py") else _package(place, name)
+    found: Any = module
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            known = [word for word in dir(found) if not word.startswith("_")]
+            raise InputError(f"'{name}': {place} has no '{part}'.{did_you_mean(part, known)}") from None
+        except Exception as error:  # a lazy module runs code here
+            raise InputError(f"'{name}': {told(error)}") from error
+    return found
+
+
+def told(error: BaseException) -> str:
+    """Return what someone's own code died of, in one line with the place where it did."""
+    words = " ".join(str(error).split())
+    said = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}, line {error.lineno})"
+    ours = str(Path(__file__).parent)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((ours, "<"))
+        and "site-packages" not in Path(frame.filename).parts
+        and not frame.filename.startswith(sys.base_prefix)
+    ]
+    return f"{said} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else said
+
+
+def _file(path: Path, name: str) -> ModuleType:
+    if not path.is_file():
+        near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])
+        raise InputError(f"'{name}': no such file.{near}")
+    path = path.resolve()
+    state = (path.stat().st_mtime_ns, path.stat().st_size)
+    if path in _loaded and _loaded[path][0] == state:
+        return _loaded[path][1]
+    unique = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    spec = spec_from_file_location(unique, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    before = sys.modules.get(unique)
+    sys.modules[unique] = module  # where dataclasses and worker processes look for the classes of a module
+    try:
+        with _importable(path.parent, first=True):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[unique]
+        if before is not None:
+            sys.modules[unique] = before
+        raise InputError(f"'{name}': {told(error)}") from error
+    _loaded[path] = (state, module)
+    return module
+
+
+def _package(place: str, name: str) -> ModuleType:
+    try:
+        with _importable(Path.cwd(), first=False):
+            return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise InputError(f"'{name}': {told(error)}") from error
+        file = Path(*place.split(".")).with_suffix(".py")
+        hint = f" Did you mean '{file}:{name.rpartition(':')[2]}'?" if file.is_file() else ""
+        raise InputError(f"'{name}': no module '{error.name}' is installed.{hint}") from None
+    except (Exception, SystemExit) as error:
+        raise InputError(f"'{name}': {told(error)}") from error
+
+
+@contextmanager
+def _importable(folder: Path, *, first: bool) -> Generator[None]:
+    """Let imports find the files of a folder for a while, before or after what is installed.
+
+    Neighbours of a file stay loaded under their own names. Those of another folder make room first: two projects may
+    both have a `utils.py`.
+    """
+    names = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    others = {str(path.parent) for path in _loaded} - {str(folder)}
+    for word in names & set(sys.modules) if first else ():
+        origin = getattr(sys.modules[word], "__file__", None)
+        if origin and str(Path(origin).parent) in others | {str(Path(other, word)) for other in others}:
+            for loaded in [known for known in sys.modules if known == word or known.startswith(f"{word}.")]:
+                del sys.modules[loaded]
+    entry = _Entry(folder)
+    sys.path.insert(0 if first else len(sys.path), entry)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = [path for path in sys.path if path is not entry]  # what the code itself has added stays
+
+
+class _Entry(str):
+    """A place on `sys.path` that is told from an equal one that was there before."""
+
+    __slots__ = ()
+
+
+def _is_dotted(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
