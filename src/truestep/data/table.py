@@ -28,7 +28,9 @@ class Table:
     rows: Sequence[int] | np.ndarray | None = None  # numbers from 0, if these are some rows of a table
     target: str | None = None  # the column to learn where that is known
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns whose kind the source itself tells
-    belongs: Sequence[int] | np.ndarray | None = None  # 0 train, 1 valid, 2 test for each row, where the source itself is split
+    belongs: Sequence[int] | np.ndarray | None = (
+        None  # 0 train, 1 valid, 2 test for each row, where the source itself is split
+    )
     folder: Path | None = None  # that file names in its cells are relative to
     notes: list[str] = field(default_factory=list[str])
     separator: str | None = None  # of the cells of a text file
