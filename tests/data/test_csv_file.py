@@ -75,7 +75,25 @@ def test_many_rows_keep_their_order_and_lines(tmp_path):
     assert lines == list(range(2, 120_002))
 
 
-PARTS = ["a", "1.5", "", " ", "é", '"', '""', ",", "\n", "\r\n", "x y", '"q"', '"a,b"', '"a\nb"', '"a""b"', '""""', "\n\n"]
+PARTS = [
+    "a",
+    "1.5",
+    "",
+    " ",
+    "é",
+    '"',
+    '""',
+    ",",
+    "\n",
+    "\r\n",
+    "x y",
+    '"q"',
+    '"a,b"',
+    '"a\nb"',
+    '"a""b"',
+    '""""',
+    "\n\n",
+]
 
 
 def by_the_standard_reader(content):
@@ -101,7 +119,10 @@ def test_whatever_is_in_a_file_it_is_read_as_by_the_standard_reader(tmp_path, mo
     read_well = 0
     for _ in range(300):
         if draw.random() < 0.5:  # well formed, most often
-            cells = [["".join(draw.choices(PARTS, k=draw.randrange(4))) for _ in range(2)] for _ in range(draw.randrange(1, 30))]
+            cells = [
+                ["".join(draw.choices(PARTS, k=draw.randrange(4))) for _ in range(2)]
+                for _ in range(draw.randrange(1, 30))
+            ]
             out = io.StringIO(newline="")
             csv.writer(out, lineterminator=draw.choice(["\n", "\r\n"])).writerows(cells)
             content = "c,d\n" + out.getvalue()
@@ -123,7 +144,9 @@ def test_a_large_file_is_kept_on_the_disk_while_it_is_used(tmp_path, monkeypatch
     monkeypatch.setattr(csv_file, "BLOCK", 1000)
     monkeypatch.setattr(csv_file, "IN_MEMORY", 5000)
     monkeypatch.setattr(csv_file.tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{row},{'NA' if row == 7 else row % 3}\n" for row in range(3000)))
+    (tmp_path / "x.csv").write_text(
+        "a,b\n" + "".join(f"{row},{'NA' if row == 7 else row % 3}\n" for row in range(3000))
+    )
     found = read_csv(tmp_path / "x.csv")
     (folder,) = tmp_path.glob("truestep-*")
     assert found.frame["a"].to_list() == [str(row) for row in range(3000)]

@@ -185,7 +185,7 @@ def test_the_id_column_is_remembered_and_found():
     encoder = data(frame).encoder
     assert isinstance(encoder, TableEncoder)
     assert encoder.id_column == "user_id"
-    assert encoder.ids(read_table(frame)).to_list() == frame["user_id"].to_list()
+    assert encoder.ids(read_table(frame)).equals(frame.select("user_id"))
     assert encoder.ids(FRAME) is None
     assert data().encoder.ids(FRAME) is None
 

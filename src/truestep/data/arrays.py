@@ -70,6 +70,10 @@ class ArrayEncoder:
                 values = (values.astype(np.float64) - np.asarray(self.mean)) / np.asarray(self.std)
         return torch.as_tensor(to_float32(values, "inputs, row {}".format))
 
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """Return a batch of inputs as the model takes it: as it is."""
+        return inputs
+
     def encode_labelled(self, source: Any, target: Target) -> tuple[Tensor, Tensor]:
         """Return inputs and targets of a pair of arrays or a dataset."""
         inputs, targets = read_pair(source)

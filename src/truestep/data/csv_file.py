@@ -228,7 +228,8 @@ class _Reader:
             frame = self._cut(block[:size] if len(kept) == len(rows.ends) else rows.without_blank(block), len(kept))
             if frame is None:
                 return None
-            self.columns.add(frame, lines, size)
+            plain = re.search(rb"[^\x21-\x7e\r\n]", block.replace(self.separator.encode(), b",")) is None
+            self.columns.add(frame, lines, size, trimmed=plain)
         return min(used, size) if quoted else used
 
     def _cut(self, text: bytes, num_rows: int) -> pl.DataFrame | None:
@@ -379,9 +380,9 @@ class _Columns:
         self._folder: TemporaryFolder | None = None
         self._missing: dict[str, Counter[str]] = {}
 
-    def add(self, frame: pl.DataFrame, lines: np.ndarray, size: int) -> None:
-        """Take rows; `size` is how many bytes of text they were."""
-        self._frames.append(pl.DataFrame([self._cleaned(column) for column in frame]))
+    def add(self, frame: pl.DataFrame, lines: np.ndarray, size: int, *, trimmed: bool = False) -> None:
+        """Take rows; `size` is how many bytes of text they were, `trimmed` says that there is no space in it."""
+        self._frames.append(pl.DataFrame([self._cleaned(column, trimmed) for column in frame]))
         self.lines.append(lines)
         self._size += size
         if self._size > IN_MEMORY:
@@ -405,11 +406,11 @@ class _Columns:
             for word, count in self._missing.get(name, Counter[str]()).most_common()
         ]
 
-    def _cleaned(self, column: pl.Series) -> pl.Series:
+    def _cleaned(self, column: pl.Series, trimmed: bool) -> pl.Series:
         """Return cells without outer spaces, and null for those that say that a value is missing."""
         if column.dtype != pl.String:
             column = column.cast(pl.String)
-        if column.str.contains(r"^\s|\s$").any():
+        if not trimmed and column.str.contains(r"^\s|\s$").any():
             column = column.str.strip_chars()
         short = column.filter(column.str.len_bytes() <= LONGEST_MISSING).unique()
         words = short.filter(short.str.to_lowercase().is_in(MISSING))

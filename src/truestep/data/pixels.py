@@ -74,15 +74,19 @@ class PixelEncoder:
             values = (_values(table, self.height, self.width) - self.mean) / self.std
         return torch.as_tensor(to_float32(values, table.place)).reshape(-1, 1, self.height, self.width)
 
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """Return a batch of inputs as the model takes it: as it is."""
+        return inputs
+
     def encode_labelled(self, source: Any, target: Target) -> tuple[Tensor, Tensor]:
         """Return inputs and targets of rows that have the target column."""
         table = read_table(source)
         return self.encode(table), encode_targets(table, target)
 
-    def ids(self, raw: Table | pl.DataFrame) -> pl.Series | None:
+    def ids(self, raw: Table | pl.DataFrame) -> pl.DataFrame | None:
         """Return the column that identifies the rows, if there was one in training and is one here."""
-        frame = read_table(raw).frame
-        return frame[self.id_column] if self.id_column in frame.columns else None
+        table = read_table(raw)
+        return table.column(self.id_column).to_frame() if self.id_column in table.columns else None
 
     def notes(self, raw: Any) -> list[str]:  # noqa: ARG002 - no pixel is missing or a word
         """Return nothing: pixels that `encode` takes are never missing, and no words."""

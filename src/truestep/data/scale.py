@@ -1,12 +1,18 @@
-"""Mean and spread of training values, in float64 whatever the values were, and the way to float32."""
+"""Mean and spread, or quantiles, of training values, in float64 whatever the values were; and the way to float32."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from truestep.errors import InputError
+
+
+SCALES = ("standard", "quantile")
+MOST_KNOTS = 1000
+OUTERMOST = 1e-7 - np.spacing(1)  # share beyond which a normal distribution is cut: about 5.2 deviations
 
 
 def mean_and_std(values: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +35,29 @@ def mean_and_std(values: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray
     lowest = np.where(known, values, np.inf).min(0, initial=np.inf)
     highest = np.where(known, values, -np.inf).max(0, initial=-np.inf)
     return mean, np.where(lowest >= highest, 1.0, std)
+
+
+def quantiles(values: np.ndarray) -> np.ndarray:
+    """Return up to `MOST_KNOTS` evenly spaced quantiles, float64 in ascending order, of (N,) values without NaN."""
+    shares = np.linspace(0, 1, min(MOST_KNOTS, len(values)))
+    return np.maximum.accumulate(np.quantile(values, shares))  # rounding may put one a little before its neighbour
+
+
+def to_normal(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Return where values lie in a normal distribution, by their rank among the knots; NaN stays NaN.
+
+    Between knots ranks are interpolated; a value that several knots share has the middle of their ranks.
+
+    Args:
+        values: (N,) float64.
+        knots: (K,) quantiles of training values.
+    """
+    shares = np.linspace(0, 1, len(knots))
+    ranks = np.interp(values, knots, shares)
+    ranks = (ranks - np.interp(-values, -knots[::-1], -shares[::-1])) / 2
+    ranks = np.where(values - 1e-7 < knots[0], 0.0, np.where(values + 1e-7 > knots[-1], 1.0, ranks))
+    normal = torch.special.ndtri(torch.from_numpy(np.clip(ranks, OUTERMOST, 1 - OUTERMOST))).numpy()
+    return np.where(np.isnan(values), np.nan, normal)
 
 
 def to_float32(values: np.ndarray, place: Callable[[int], str]) -> np.ndarray:
