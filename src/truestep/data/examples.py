@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, TensorDataset
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
 
+from truestep.device import preserved_rng
 from truestep.errors import InputError
+from truestep.nest import tensors_of
+
+INPUT_TYPES = (torch.float32, torch.uint8, torch.int64)  # of examples: what models take, as numbers, bytes and indices
+MOST_CHECKED = 20  # examples, where the dataset keeps its targets by itself
 
 
 def read_pair(source: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -42,56 +48,174 @@ def read_pair(source: Any) -> tuple[np.ndarray, np.ndarray]:
     return inputs, targets
 
 
+@dataclass(frozen=True)
+class Scan:
+    """What is known of a map-style dataset before it is trained on."""
+
+    inputs: Any  # those of example 0: a tensor, or a nest of tensors
+    targets: np.ndarray  # (N,) or (N, K), of all examples
+    checked: int  # examples that were read: all, or some where the dataset itself keeps its targets
+
+
+def scan_dataset(dataset: Dataset[Any], progress: Callable[[int, int], None] | None = None) -> Scan:
+    """Return the targets of all examples, and check that a model can take the examples that are read for it.
+
+    Reading every image of a dataset to learn its targets can take as long as an epoch. Where the dataset keeps them, as
+    `targets` or `labels` like those of torchvision, also inside a `Subset` or a `ConcatDataset`, they are taken from
+    there, after comparing some with those of the examples. Otherwise every example is read once, and none is kept.
+
+    Args:
+        dataset: of pairs (input, target). Inputs are tensors or arrays in float32, uint8 or int64 of any shape, or nests
+            (tuples, dicts) of these; targets are numbers, () or (K,).
+        progress: called with how many examples are read, and of how many.
+
+    Raises:
+        InputError: an example is no such pair, or unlike the first.
+    """
+    length = _length(dataset)
+    known = kept_targets(dataset)
+    with preserved_rng():
+        if known is not None:
+            rows = np.unique(np.linspace(0, length - 1, MOST_CHECKED).round().astype(int)).tolist()
+            examples = list(_read(dataset, rows, None))
+            first_inputs, first_target = examples[0]
+            if all(np.array_equal(target, known[row]) for row, (_, target) in zip(rows, examples, strict=True)):
+                return Scan(first_inputs, _one_each(known.astype(first_target.dtype)), len(rows))
+        targets: list[np.ndarray] = []
+        inputs: Any = None
+        for row, (some, target) in enumerate(_read(dataset, range(length), progress)):
+            inputs = some if row == 0 else inputs
+            targets.append(target)
+    return Scan(inputs, _one_each(np.stack(targets)), length)
+
+
+def kept_targets(dataset: Any) -> np.ndarray | None:
+    """Return the targets that a dataset keeps by itself, (N,) or (N, K), or None. They are as yet unchecked."""
+    if isinstance(dataset, Subset):
+        known = kept_targets(dataset.dataset)
+        return None if known is None else known[np.asarray(dataset.indices, dtype=np.int64)]
+    if isinstance(dataset, ConcatDataset):
+        parts = [kept_targets(part) for part in dataset.datasets]
+        known = [part for part in parts if part is not None]
+        alike = len(known) == len(parts) and len({part.shape[1:] for part in known}) == 1
+        return np.concatenate(known) if alike else None
+    if isinstance(dataset, TensorDataset):
+        return as_array(dataset.tensors[1], "targets") if len(dataset.tensors) == 2 else None
+    for name in ("targets", "labels"):
+        values = getattr(dataset, name, None)
+        if not isinstance(values, list | tuple | np.ndarray | Tensor):
+            continue
+        try:
+            found = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+        except (ValueError, TypeError, RuntimeError):  # ragged, or of a type that NumPy has not
+            continue
+        if found.ndim in (1, 2) and found.dtype.kind in "biuf" and len(found) == len(dataset):
+            return found
+    return None
+
+
 def read_targets(dataset: Dataset[Any]) -> tuple[tuple[int, ...], np.ndarray]:
-    """Return the shape of one input, and all targets, (N,) or (N, K); every example is read once and none is kept."""
-    shape: tuple[int, ...] = ()
-    targets: list[np.ndarray] = []
-    for inputs, target in _examples(dataset):
-        shape = inputs.shape
-        targets.append(target)
-    return shape, _one_each(np.stack(targets))
+    """Return the shape of one input, and all targets, (N,) or (N, K)."""
+    scan = scan_dataset(dataset)
+    return tuple(_one_tensor(scan.inputs).shape), scan.targets
 
 
 def read_examples(dataset: Dataset[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return all inputs, (N, ...), and all targets, (N,) or (N, K)."""
-    inputs, targets = zip(*_examples(dataset), strict=True)
-    return np.stack(inputs), _one_each(np.stack(targets))
+    """Return all inputs, (N, ...), of a dataset of single tensors, and all targets, (N,) or (N, K)."""
+    with preserved_rng():
+        inputs, targets = zip(*_read(dataset, range(_length(dataset)), None), strict=True)
+    return np.stack([_one_tensor(each).numpy() for each in inputs]), _one_each(np.stack(targets))
+
+
+def _one_tensor(inputs: Any) -> Tensor:
+    if not isinstance(inputs, Tensor):
+        raise InputError(f"dataset: expected one tensor as the inputs of an example, found {type(inputs).__name__}.")
+    return inputs
 
 
 def read_inputs(dataset: Dataset[Any]) -> np.ndarray:
     """Return all inputs, (N, ...), of a dataset of pairs (input, target) or of inputs alone."""
     if isinstance(dataset, TensorDataset):
         return as_array(dataset.tensors[0], "inputs")
-    examples = [dataset[row] for row in range(_length(dataset))]
+    with preserved_rng():
+        examples = [dataset[row] for row in range(_length(dataset))]
     return np.stack([as_array(example[0] if is_pair(example) else example, "inputs") for example in examples])
 
 
-def _examples(dataset: Dataset[Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the examples, after checking that a model can take each and that all are alike.
+def _read(
+    dataset: Dataset[Any], rows: Iterable[int], progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yield examples, after checking that a model can take each and that all are alike.
 
     They go to the model as the dataset gives them; a conversion here would be one that nobody sees.
     """
-    first: tuple[np.ndarray, np.ndarray] | None = None
-    for row in range(_length(dataset)):
-        example = dataset[row]
-        if not is_pair(example):
-            found = type(example).__name__
-            raise InputError(f"dataset, example {row}: expected a pair (input, target), found {found}.")
-        inputs, target = as_array(example[0], "inputs"), as_array(example[1], "targets")
-        if inputs.dtype != np.float32 or inputs.size == 0 or inputs.ndim == 0:
+    first: str | None = None
+    for count, row in enumerate(rows, 1):
+        inputs, target = check_example(dataset[row], f"dataset, example {row}")
+        shapes = f"inputs {_shapes(inputs)} and targets {target.shape}"
+        first = first or shapes
+        if shapes != first:
             raise InputError(
-                f"dataset, example {row}: expected inputs in float32 of at least one dimension, "
-                f"found {inputs.dtype} of shape {inputs.shape}. Convert them in your dataset."
+                f"dataset, example {row}: expected {first} as in example 0, found {_shapes(inputs)} and {target.shape}."
             )
-        if target.ndim > 1:
-            raise InputError(f"dataset, example {row}: expected a target () or (K,), found shape {target.shape}.")
-        first = first or (inputs, target)
-        if (inputs.shape, target.shape) != (first[0].shape, first[1].shape):
-            raise InputError(
-                f"dataset, example {row}: expected inputs {first[0].shape} and targets {first[1].shape} "
-                f"as in example 0, found {inputs.shape} and {target.shape}."
-            )
+        if progress is not None:
+            progress(count, _length(dataset))
         yield inputs, target
+
+
+def check_example(example: Any, where: str) -> tuple[Any, np.ndarray]:
+    """Return the inputs of an example as a nest of tensors, and its target, () or (K,).
+
+    Raises:
+        InputError: no pair, or of a type that no model takes.
+    """
+    if not is_pair(example):
+        raise InputError(f"{where}: expected a pair (input, target), found {type(example).__name__}.")
+    inputs = _as_tensors(example[0], where)
+    leaves = list(tensors_of(inputs))
+    if not leaves:
+        raise InputError(f"{where}: expected a tensor as input, found none in a {type(example[0]).__name__}.")
+    for tensor in leaves:
+        if tensor.dtype not in INPUT_TYPES or tensor.numel() == 0 or (tensor.ndim == 0 and tensor is inputs):
+            raise InputError(
+                f"{where}: expected inputs in float32, uint8 or int64 of at least one dimension, "
+                f"found {str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}. "
+                "Convert them in your dataset."
+            )
+    target = as_array(example[1], f"{where}, targets")
+    if target.ndim > 1:
+        raise InputError(f"{where}: expected a target () or (K,), found shape {target.shape}.")
+    if target.dtype.kind not in "biuf":
+        raise InputError(f"{where}: expected a number as target, found {target.dtype}.")
+    return inputs, target
+
+
+def same_example(one: Any, other: Any) -> bool:
+    """Whether two examples hold the same numbers in the same places."""
+    tensors = [[*tensors_of(_as_tensors(example, "example"))] for example in (one, other)]
+    return len(tensors[0]) == len(tensors[1]) and all(map(torch.equal, *tensors))
+
+
+def _as_tensors(value: Any, where: str) -> Any:
+    """Return a nest of tensors and arrays as one of tensors."""
+    if isinstance(value, Mapping):
+        return {name: _as_tensors(part, where) for name, part in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, tuple | list):
+        return tuple(_as_tensors(part, where) for part in cast("list[Any]", value))
+    if isinstance(value, Tensor):
+        return value.detach()
+    array = as_array(value, f"{where}, inputs")
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{where}: expected numbers as inputs, found {array.dtype}.")
+    return torch.as_tensor(array.copy())  # a copy, because it may be read-only
+
+
+def _shapes(nest: Any) -> str:
+    if isinstance(nest, Tensor):
+        return str(tuple(nest.shape))
+    if isinstance(nest, dict):
+        return ", ".join(f"{name} {_shapes(part)}" for name, part in cast("dict[Any, Any]", nest).items())
+    return "(" + ", ".join(map(_shapes, nest)) + ")"
 
 
 def _length(dataset: Dataset[Any]) -> int:

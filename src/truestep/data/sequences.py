@@ -200,7 +200,8 @@ class SequenceEncoder:
         names = [content["group"], content["time"]]
         if not all(name is None or isinstance(name, str) for name in names):
             raise TypeError("group and time")
-        encoder = cls(TableEncoder.from_json(content["table"]), *names, content["window"], content["horizon"])
+        table = TableEncoder.from_json(content["table"])
+        encoder = cls(table, names[0], names[1], content["window"], content["horizon"])
         if index(encoder.window) < 1 or index(encoder.horizon) < 0:
             raise ValueError("window and horizon")
         return encoder
