@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from truestep.data import facts
 from truestep.data.arrays import ArrayEncoder
@@ -24,7 +24,8 @@ from truestep.data.facts import Facts
 from truestep.data.image_files import image_keys, looks_like_images
 from truestep.data.images import ImageEncoder
 from truestep.data.keys import array_keys, row_keys, values_of
-from truestep.data.own import Arrays, Datasets, read_own
+from truestep.data.examples import scan_dataset
+from truestep.data.own import Arrays, Datasets, is_own, read_own
 from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
 from truestep.data.sequences import SequenceEncoder, split_windows, window_rows
 from truestep.data.sources import read_table
@@ -122,16 +123,16 @@ def load(
     if choices is None:
         choices = Recipe().changed({f"data.{name}": value for name, value in named.items()}).data
     check_task(task)
-    own = read_own(source)
-    if own is None:
-        return _load_table(_table(source, choices), _name(source), choices, task, seed, progress)
+    own = read_own(source, _name(source)) if is_own(source) else _table(source, choices)
+    if isinstance(own, Table):
+        return _load_table(own, _name(source), choices, task, seed, progress)
     if choices.target is not None or choices.drop or choices.kinds or choices.group or choices.time:
         raise InputError(
             "target, drop, kinds, group, time: expected none of them for arrays and datasets, which have no columns."
         )
     if isinstance(own, Arrays):
         return _load_arrays(own, _name(source), choices, task, seed)
-    return _load_datasets(own, _name(source), choices, task, seed)
+    return _load_datasets(own, _name(source), choices, task, seed, progress)
 
 
 def _name(source: Any) -> str:
@@ -242,8 +243,7 @@ def _load_table(
         encoder = PixelEncoder.fit(table.take(rows[0].numpy()), grid, id_column)
         inputs = encoder.encode(table)
     else:
-        encoder = TableEncoder.fit(table.take(rows[0].numpy()), used, id_column)
-        inputs = encoder.encode(table)
+        encoder, inputs = TableEncoder.fit_encode(table, rows[0], used, id_column=id_column, scale=choices.scale)
     found = Facts(len(table), described, notes=[*notes, *getattr(inputs, "notes", ())])
     columns = values_of(table, used) if how == "table" else ()
     return _data(name, encoder, target, (inputs, targets), targets, rows, found, keys, columns, used, split_by)
@@ -420,13 +420,45 @@ def _load_arrays(own: Arrays, name: str, choices: DataChoices, task: str, seed: 
     keys = array_keys(inputs)
     rows = _split_arrays(keys, encoded if target.has_classes else None, choices, own.belongs, seed)
     encoder = ArrayEncoder.fit(inputs[rows[0].numpy()])
-    found = Facts(len(targets), [facts.describe_inputs(inputs)])
+    found = Facts(len(targets), [facts.describe_inputs(inputs)], notes=list(own.notes))
     return _data(name, encoder, target, (encoder.encode(inputs), encoded), encoded, rows, found, keys)
 
 
-def _load_datasets(own: Datasets, name: str, choices: DataChoices, task: str, seed: int) -> Data:
+def _load_datasets(
+    own: Datasets,
+    name: str,
+    choices: DataChoices,
+    task: str,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> Data:
     """Split a dataset whose examples are read when they are needed; nothing in them is changed."""
-    ...
+    parts = {split: part for split, part in enumerate((own.train, own.valid, own.test)) if part is not None}
+    dataset: Dataset[Any] = ConcatDataset(parts.values()) if len(parts) > 1 else own.train
+    belongs = np.repeat(list(parts), [len(cast("Any", part)) for part in parts.values()]) if len(parts) > 1 else None
+    scan = scan_dataset(dataset, progress)
+    if not isinstance(scan.inputs, Tensor) or scan.inputs.dtype != torch.float32:
+        found = str(scan.inputs.dtype) if isinstance(scan.inputs, Tensor) else type(scan.inputs).__name__
+        raise InputError(
+            f"{name}: expected inputs that are one tensor in float32, found {found}. Convert them in your dataset, "
+            "or train with truestep.fit, which takes any."
+        )
+    _check_rows(len(scan.targets), name)
+    if task == "auto" and scan.targets.dtype.kind == "f":
+        task = "regression"  # a class is a whole number of an integer type: nothing is converted on the way to the model
+    target = choose_array_target(scan.targets, task)
+    if target.class_names not in (None, tuple(map(str, range(len(target.class_names or ()))))) or (
+        target.has_classes and scan.targets.dtype.kind not in "iu"
+    ):
+        raise InputError(
+            f"dataset: expected classes as whole numbers 0, 1, 2, ... without a gap, found {scan.targets.dtype} of "
+            f"{listed(list(target.class_names or ()), 5)}. Number them in your dataset."
+        )
+    encoded = encode_array_targets(scan.targets, target)
+    keys = array_keys(np.arange(len(encoded))[:, None])  # contents are not read: an example is known by its number
+    rows = _split_arrays(keys, encoded if target.has_classes else None, choices, belongs, seed)
+    found = Facts(len(encoded), [])
+    return _data(name, ArrayEncoder(tuple(scan.inputs.shape)), target, dataset, encoded, rows, found, None)
 
 
 def _split_arrays(
