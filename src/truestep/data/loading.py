@@ -75,7 +75,7 @@ class Split:
     @property
     def targets(self) -> Tensor:
         """A copy of the targets: (n,) int64 classes; float32 (n,) or (n, K) numbers in their own units; (n, L) labels."""
-        return self.known[self.rows]
+        return self.known[self.rows] if len(self.known) else self.known
 
 
 @dataclass(frozen=True)
@@ -228,6 +228,7 @@ def _load_table(
     keys = _keys(table, how, used)
     rows = _split(table, keys, targets if target.has_classes else None, choices, group, time, seed)
     split_by = "given" if table.belongs is not None else "time" if time else "groups" if group else "rows"
+    split_by = split_by if how == "table" else "given"  # the order of files says nothing
     id_column = next((column.name for column in described if column.kind == "id"), None)
     column = next(iter(used))
     if how == "image":

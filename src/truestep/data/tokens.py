@@ -297,10 +297,9 @@ class StreamEncoder:
         """Return a batch of inputs as it is."""
         return inputs
 
-    def encode_labelled(self, source: Any, target: Target) -> tuple[dict[str, Tensor], Tensor]:  # noqa: ARG002
-        """Return all windows of documents: `{"tokens": (W, length) int64}` and targets, (W, length) int64."""
-        windows = self.windows(source)
-        return windows.batch_of(torch.arange(len(windows)))
+    def encode_labelled(self, source: Any, target: Target) -> TokenWindows:  # noqa: ARG002 - texts are their own
+        """Return all windows of documents."""
+        return self.windows(source)
 
     def ids(self, raw: Any) -> pl.DataFrame | None:
         """Return the names of the files, or the column that identifies the rows, if there is one."""
