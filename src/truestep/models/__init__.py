@@ -41,13 +41,8 @@ LARGER_IMAGE = 28  # pixels from which a deeper network has something to see
 MOST_LAYERS = {"hidden": 1000, "layers": 1000, "blocks": 1000, "cardinalities": 10_000}
 
 
-def choose(spec: Mapping[str, Any], num_examples: int | None = None) -> str:
-    """Return the name of the model to try first.
-
-    Args:
-        spec: of the encoder: what the inputs look like.
-        num_examples: to train on, if that is known.
-    """
+def choose(spec: Mapping[str, Any]) -> str:
+    """Return the name of the model to try first on inputs like these: the encoder's `spec`."""
     match spec["kind"]:
         case "image" if _is_image(spec):
             return "resnet" if min(spec["height"], spec["width"]) >= LARGER_IMAGE else "cnn"
