@@ -36,7 +36,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "transformer": Transformer,
 }
 SMALLEST_IMAGE = 4  # pixels; below it a convolution sees little more than its own padding
-LARGER_IMAGE = 28  # pixels from which a deeper network has something to see
+LARGER_IMAGE = 64  # pixels from which averaging over places loses less than a weight for each place costs
 # A model.json may be damaged, and a layer takes time to make even where it takes no memory.
 MOST_LAYERS = {"hidden": 1000, "layers": 1000, "blocks": 1000, "cardinalities": 10_000}
 
