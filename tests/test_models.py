@@ -430,7 +430,9 @@ def test_sizes_are_those_of_the_papers():
 
     photo = {"kind": "image", "channels": 3, "height": 224, "width": 224}
     resnet18 = size("resnet", photo, 1000, {"filters": 64, "blocks": [2, 2, 2, 2]})
-    assert resnet18 == 11_689_512 - 3 * 64 * 49 + 3 * 64 * 9 + 64 * 64 * 9 + 2 * 64  # two small convolutions for a 7x7
+    stem = -(3 * 64 * 49 + 128) + (3 * 64 * 9 + 64 * 64 * 9 + 128)  # two small convolutions for a 7x7
+    norms = -2 * (64 + 128 + 256) - 2 * (128 + 256 + 512)  # before the convolutions, and none in a skip
+    assert resnet18 == 11_689_512 + stem + norms
     words = NEXT | {"vocabulary": 50257}
     gpt2 = size("transformer", words, 50257, {"width": 768, "layers": 12, "heads": 12})
     assert gpt2 == 124_439_808 - 1024 * 768  # whose positions are weights, and whose head is the embedding too

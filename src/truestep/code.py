@@ -31,29 +31,31 @@ def is_code(name: str) -> bool:
     return place.endswith(".py") or (len(place) > 1 and _is_dotted(place))  # one letter is a drive
 
 
-def load_code(name: str) -> Any:
+def load_code(name: str, what: str = "") -> Any:
     """Return what a text names, after running the file or module it is in.
 
     Args:
         name: `file.py:Name`, from the current folder, or `package.module:Name`; `Name` may be dotted, for what is
             inside a class. The same file gives the same module again, until it is changed.
+        what: it is for, such as "model", for messages.
 
     Raises:
         InputError: there is no such file, module or name, or running it failed; it says in which line.
     """
+    where = f"{what} '{name}'".lstrip()
     if not is_code(name):
-        raise InputError(f"'{name}': expected file.py:Name or package.module:Name.")
+        raise InputError(f"{where}: expected file.py:Name or package.module:Name.")
     place, _, attribute = name.rpartition(":")
-    module = _file(Path(place), name) if place.endswith(".py") else _package(place, name)
+    module = _file(Path(place), where) if place.endswith(".py") else _package(place, where, attribute)
     found: Any = module
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
             known = [word for word in dir(found) if not word.startswith("_")]
-            raise InputError(f"'{name}': {place} has no '{part}'.{did_you_mean(part, known)}") from None
+            raise InputError(f"{where}: {place} has no '{part}'.{did_you_mean(part, known)}") from None
         except Exception as error:  # a lazy module runs code here
-            raise InputError(f"'{name}': {told(error)}") from error
+            raise InputError(f"{where}: {told(error)}") from error
     return found
 
 
@@ -74,10 +76,10 @@ def told(error: BaseException) -> str:
     return f"{said} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else said
 
 
-def _file(path: Path, name: str) -> ModuleType:
+def _file(path: Path, where: str) -> ModuleType:
     if not path.is_file():
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])
-        raise InputError(f"'{name}': no such file.{near}")
+        raise InputError(f"{where}: no such file.{near}")
     path = path.resolve()
     state = (path.stat().st_mtime_ns, path.stat().st_size)
     if path in _loaded and _loaded[path][0] == state:
@@ -96,23 +98,23 @@ def _file(path: Path, name: str) -> ModuleType:
         del sys.modules[unique]
         if before is not None:
             sys.modules[unique] = before
-        raise InputError(f"'{name}': {told(error)}") from error
+        raise InputError(f"{where}: {told(error)}") from error
     _loaded[path] = (state, module)
     return module
 
 
-def _package(place: str, name: str) -> ModuleType:
+def _package(place: str, where: str, attribute: str) -> ModuleType:
     try:
         with _importable(Path.cwd(), first=False):
             return importlib.import_module(place)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{place}.".startswith(f"{error.name}."):
-            raise InputError(f"'{name}': {told(error)}") from error
+            raise InputError(f"{where}: {told(error)}") from error
         file = Path(*place.split(".")).with_suffix(".py")
-        hint = f" Did you mean '{file}:{name.rpartition(':')[2]}'?" if file.is_file() else ""
-        raise InputError(f"'{name}': no module '{error.name}' is installed.{hint}") from None
+        hint = f" Did you mean '{file}:{attribute}'?" if file.is_file() else ""
+        raise InputError(f"{where}: no module '{error.name}' is installed.{hint}") from None
     except (Exception, SystemExit) as error:
-        raise InputError(f"'{name}': {told(error)}") from error
+        raise InputError(f"{where}: {told(error)}") from error
 
 
 @contextmanager

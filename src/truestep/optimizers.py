@@ -135,6 +135,7 @@ def build_optimizer(
     settings: dict[str, Any]
     match name:
         case "sgd":
+            fused &= all(p.requires_grad for p in parameters)  # torch's fused SGD fails when one is unfrozen later
             make, settings = SGD, {"momentum": momentum, "nesterov": nesterov, "fused": fused}
         case "adam" | "adamw":
             make, settings = Adam if name == "adam" else AdamW, {"fused": fused}
@@ -188,7 +189,7 @@ def _optimizer_class(name: str) -> Callable[..., Optimizer]:
         hint = did_you_mean(name, OPTIMIZERS)
         known = ", ".join(OPTIMIZERS)
         raise InputError(f"optimizer: expected one of {known}, or package.module:Class, found '{name}'.{hint}")
-    found = load_code(name)
+    found = load_code(name, "optimizer")
     if not (isinstance(found, type) and issubclass(found, Optimizer)):
         raise InputError(f"optimizer '{name}': expected a class derived from torch.optim.Optimizer, found {found!r}.")
     return found

@@ -88,7 +88,7 @@ def build(name: str, args: Mapping[str, Any]) -> nn.Module:
 
 
 def _maker(name: str) -> Callable[..., Any]:
-    make = load_code(name)
+    make = load_code(name, "model")
     if isinstance(make, nn.Module) or not callable(make):
         raise InputError(f"model '{name}': expected a class or function that makes a model, found {_kind(make)}.")
     return make

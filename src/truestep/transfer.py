@@ -54,7 +54,7 @@ def initialise(model: nn.Module, source: Path | str, say: Callable[[str], None] 
     left = [name for name in state if name not in set(matched) and state[name].data_ptr() not in taken]  # tied ones are
     misfits = {name: _difference(state[name], weights[name]) for name in left if name in weights}
     missing = [name for name in left if name not in weights]
-    unused = [name for name in weights if name not in state]
+    unused = sorted(name for name in weights if name not in state)
     if not matched:
         wrong = next((f"'{name}' is {difference}" for name, difference in misfits.items()), None)
         wrong = wrong or f"the model has '{next(iter(state), '')}', the file '{next(iter(weights), '')}'"

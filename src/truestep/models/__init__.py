@@ -36,18 +36,13 @@ MODELS: dict[str, type[nn.Module]] = {
     "transformer": Transformer,
 }
 SMALLEST_IMAGE = 4  # pixels; below it a convolution sees little more than its own padding
-LARGER_IMAGE = 28  # pixels from which a deeper network has something to see
+LARGER_IMAGE = 64  # pixels from which averaging over places loses less than a weight for each place costs
 # A model.json may be damaged, and a layer takes time to make even where it takes no memory.
 MOST_LAYERS = {"hidden": 1000, "layers": 1000, "blocks": 1000, "cardinalities": 10_000}
 
 
-def choose(spec: Mapping[str, Any], num_examples: int | None = None) -> str:
-    """Return the name of the model to try first.
-
-    Args:
-        spec: of the encoder: what the inputs look like.
-        num_examples: to train on, if that is known.
-    """
+def choose(spec: Mapping[str, Any]) -> str:
+    """Return the name of the model to try first on inputs like these: the encoder's `spec`."""
     match spec["kind"]:
         case "image" if _is_image(spec):
             return "resnet" if min(spec["height"], spec["width"]) >= LARGER_IMAGE else "cnn"

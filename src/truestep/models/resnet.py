@@ -1,13 +1,14 @@
-"""A residual network for images from 28 to 224 pixels: each block adds what it found to what it was given.
+"""A residual network for images up to 224 pixels and more: each block adds what it found to what it was given.
 
-After He et al. 2016, "Deep residual learning for image recognition", with three later habits: the last norm of a block
-starts at zero, so that a fresh network is a shallow one and grows deep as it learns (Goyal et al. 2017); a skip that
-halves the image averages instead of dropping three pixels of four, and large images enter by two 3x3 convolutions
-instead of one 7x7 and a pooling (He et al. 2019, "Bag of tricks").
+After He et al. 2016, "Identity mappings in deep residual networks": norms and bends stand before the convolutions, so
+that what comes in passes to the end unchanged. The last convolution of a block starts at zero: a fresh network is a
+shallow one and grows deep as it learns. A skip that halves the image averages instead of dropping three pixels of four,
+and large images enter by two 3x3 convolutions instead of one 7x7 and a pooling (He et al. 2019, "Bag of tricks").
 
 Groups of channels are normalised within each example (Wu and He 2018, "Group normalization"), not within the batch:
 batch norm would make an example's outputs depend on its neighbours, so that neither accumulated batches nor several
-processes would train what one large batch does, and small batches would train something worse.
+processes would train what one large batch does, and a batch of one could not be trained at all. There is no norm at the
+end: averaged over all places, what was just normalised says little.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ class ResNet(nn.Module):
         width: int,
         num_outputs: int,
         filters: int = 32,
-        blocks: Sequence[int] = (1, 1, 1),
+        blocks: Sequence[int] = (1, 1, 1, 1),
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         size = min(height, width)
         if size < LARGE:
-            self.stem = nn.Sequential(*_conv_norm(channels, filters), nn.ReLU())
+            self.stem = nn.Sequential(_conv(channels, filters))
         else:
-            first, second = _conv_norm(channels, filters, stride=2), _conv_norm(filters, filters, stride=2)
-            self.stem = nn.Sequential(*first, nn.ReLU(), *second, nn.ReLU())
+            enter = _conv(channels, filters, stride=2)
+            self.stem = nn.Sequential(enter, _norm(filters), nn.ReLU(), _conv(filters, filters, stride=2))
             size //= 4
         self.stages = nn.Sequential()
         came_with = filters
@@ -65,7 +66,7 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn (N, channels, height, width) floats into (N, num_outputs) logits or values."""
-        features = self.stages(self.stem(images)).mean((2, 3))
+        features = self.stages(self.stem(images)).relu().mean((2, 3))
         return self.output(self.dropout(features))
 
 
@@ -80,23 +81,25 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, filters: int, stride: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            *_conv_norm(channels, filters, stride=stride), nn.ReLU(), *_conv_norm(filters, filters)
-        )
-        nn.init.zeros_(self.body[-1].weight)  # pyright: ignore[reportArgumentType]  # of a norm
+        last = _conv(filters, filters)
+        nn.init.zeros_(last.weight)
+        first = [_norm(channels), nn.ReLU(), _conv(channels, filters, stride=stride)]
+        self.body = nn.Sequential(*first, _norm(filters), nn.ReLU(), last)
         self.skip = nn.Sequential()  # nothing: the input as it is
         if stride != 1:
             self.skip.append(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False))
         if channels != filters:
-            self.skip.extend(_conv_norm(channels, filters, kernel=1))
-        self.bend = nn.ReLU()
+            self.skip.append(_conv(channels, filters, kernel=1))
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.bend(self.skip(images) + self.body(images))
+        return self.skip(images) + self.body(images)
 
 
-def _conv_norm(channels: int, filters: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    conv = nn.Conv2d(channels, filters, kernel, stride, padding=kernel // 2, bias=False)  # the norm has a bias
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    groups = filters // CHANNELS_A_GROUP if filters % CHANNELS_A_GROUP == 0 else 1
-    return [conv, nn.GroupNorm(groups, filters)]
+def _conv(channels: int, filters: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    conv = nn.Conv2d(channels, filters, kernel, stride, padding=kernel // 2, bias=False)  # the norms have biases
+    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    return conv
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(channels // CHANNELS_A_GROUP if channels % CHANNELS_A_GROUP == 0 else 1, channels)
