@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import random
-from pathlib import Path
 
 import pytest
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
-from truestep.data import load
+from truestep.data import csv_file, load
 from truestep.errors import InputError
 
 
@@ -40,12 +40,42 @@ FILES = [
     ("infinite", table(l8="inf,a,no"), "x.csv, line 8, column 'x': expected a finite number, found 'inf'"),
     ("overflow", table(l8="1e999,a,no"), "x.csv, line 8, column 'x': expected a finite number, found '1e999'"),
     ("too large", table(l8="1e300,a,no", l9="-1e300,a,no", l10="1e300,b,no"), "column 'x': the numbers are too large to be scaled"),
-    ("decimal comma", table(head="x;g;y").replace(",", ";").replace(".", ",").replace("x,g", "x;g"), "line 2, column 'x': expected a decimal point and no other separator, found '0,0'. Write numbers as 1234.5, or use --data.kinds.x categorical (in a recipe: data.kinds.x = \"categorical\")."),
     ("missing target", table(l5="1,a,", l8="1,a,NA"), "x.csv, line 5, column 'y': expected a target in every row, found none here (2 missing of 30; in text files NA, None, ? and the like count as missing)"),
     ("one class", table().replace("yes", "no"), "column 'y': expected targets that differ, found 'no' in every row"),
     ("names as target", "x,y\n" + "".join(f"{i * 0.5},name{i}\n" for i in range(30)), "column 'y': expected classes with several rows each, found 30 different values in 30 rows. Is this the column to learn?"),
     ("money as target", "x,y\n" + "".join(f"{i * 0.5},${i}.50\n" for i in range(30)), "found 30 different values in 30 rows. '$0.50' looks like a number; plain numbers, such as 1000.5, would be read as such."),
     ("decimal commas as target", "x;y\n" + "".join(f"{i * 0.5};{i},5\n" for i in range(30)), "found 30 different values in 30 rows. '0,5' looks like a number"),
+    ("no header cell but rows", "\n\n,,\n" + "1,2\n" * 30, "x.csv, line 4: expected 3 cells as in the header, found 2"),
+    ("short row behind blank lines", table(l7="\n\n1,a"), "x.csv, line 9: expected 3 cells as in the header, found 2"),
+    ("short row behind a break in quotes", table(l5='1,"a\n\nb",no', l7="1,a"), "x.csv, line 9: expected 3 cells as in the header, found 2"),
+    ("long row of quotes", table(l9='"1","a","no","4"'), "x.csv, line 9: expected 3 cells as in the header, found 4"),
+    ("short row, CRLF", table(l7="1,a").replace("\n", "\r\n"), "x.csv, line 7: expected 3 cells as in the header, found 2"),
+    ("short row, CR only", table(l7="1,a").replace("\n", "\r"), "x.csv, line 7: expected 3 cells as in the header, found 2"),
+    ("mixed line ends", table(l7="1,a").replace("\n", "\r\n", 3).replace("no\n", "no\r", 2), "x.csv, line 7: expected 3 cells as in the header, found 2"),
+    ("NUL, CR only", table(l4="1,a\0,no").replace("\n", "\r"), "x.csv, line 4: expected text, found a NUL byte"),
+    ("NUL in quotes", table(l4='1,"a\0",no'), "x.csv, line 4: expected text, found a NUL byte"),
+    ("NUL in the header", table(head="x,g\0,y"), "x.csv, line 1: expected text, found a NUL byte"),
+    ("Latin-1 header", table(head="x,größe,y").encode("latin-1"), "line 1: expected UTF-8 text, found the byte 0xf6"),
+    ("UTF-16 without a mark", table().encode("utf-16-le"), "x.csv, line 1: expected text, found a NUL byte"),
+    ("UTF-32", table().encode("utf-32"), "found UTF-16"),
+    ("same name but for spaces", table(head="x, x ,y"), "line 1: expected every column to have its own name, found more than one 'x'"),
+    ("empty and its number", table(head=",column_1,y"), "found more than one 'column_1'"),
+    ("all names the same", ",".join(["a"] * 30) + "\n1\n", "found more than one 'a'."),
+    ("many same names", ",".join(f"c{i // 2}" for i in range(60)) + "\n1\n", "and 10 more."),
+    ("trailing separators", table().replace("no\n", "no,\n").replace("yes\n", "yes,\n"), "x.csv, line 2: expected 3 cells as in the header, found 4"),
+    ("comment below the header", table(l5="# a comment, here"), "x.csv, line 5: expected 3 cells as in the header, found 2"),
+    ("comment only", "# nothing here\n", "expected rows below the header, found none"),
+    ("header only, CR", "x,y\r", "expected rows below the header, found none"),
+    ("header without an end", "x,y", "expected rows below the header, found none"),
+    ("mark only", b"\xef\xbb\xbf", "expected a header and rows, found an empty file"),
+    ("open quote in the header", table(head='x,"g,y'), "line 1: the quotes of this row don't pair up"),
+    ("quote behind a space", table(l5='1, "a,b",no'), "x.csv, line 5: expected 3 cells as in the header, found 4"),
+    ("open quote at the end", table() + '1,"a', "x.csv, line 32: the quotes of this row don't pair up"),
+    ("text behind a huge cell", table(l5=f'1,"{"a" * 200_000}"b,no'), "x.csv, line 5: the quotes of this row don't pair up"),
+    ("no column but the target", "y\n" + "no\nyes\n" * 20, "expected a column to learn from besides 'y', found none"),
+    ("too many columns", ",".join(f"c{i}" for i in range(100_000)) + "\n", "x.csv, line 1: expected at most 20,000 columns, found 100,000."),
+    ("infinite in a form", "x,y\n" + "".join(f"${i},{i % 2}\n" for i in range(30)) + "$1e999,1\n", "x.csv, line 32, column 'x': expected a finite number, found '$1e999'"),
+    ("another target class of spaces", "x,y\n" + "".join(f"{i * 0.5},  \n" for i in range(30)), "x.csv, line 2, column 'y': expected a target in every row, found none here (30 missing of 30"),
     ("nothing to learn from", "c,y\n" + "".join(f"7,{i % 2}\n" for i in range(30)), "expected a column to learn from besides 'y', found none. column 'c' ignored: it is '7' in every row"),
 ]  # fmt: skip
 
@@ -55,6 +85,24 @@ def test_a_malformed_file_is_refused_in_one_line(tmp_path, content, words):
     path = tmp_path / "x.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     refused(words, path, target="y")
+
+
+def test_what_is_refused_in_a_file_of_commas_is_refused_in_one_of_many_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_file, "BLOCK", 50)
+    for _, content, words in FILES:
+        path = tmp_path / "x.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        refused(words, path, target="y")
+    assert len(FILES) >= 45
+
+
+def test_a_row_that_never_ends_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_file, "BLOCK", 50)
+    monkeypatch.setattr(csv_file, "LONGEST_ROW", 2000)
+    (tmp_path / "x.csv").write_text("x" * 3000)
+    refused("x.csv: expected rows, found 0 MB without a line end", tmp_path / "x.csv", target="y")
+    (tmp_path / "x.csv").write_text('x,y\n1,"' + "a\n" * 3000)
+    refused("x.csv, line 2: the quotes of this row don't pair up", tmp_path / "x.csv", target="y")
 
 
 CHOICES = [
@@ -68,6 +116,7 @@ CHOICES = [
     ({"target": "y", "kinds": {"g": "numeric"}}, "x.csv, line 2, column 'g': expected a number, found 'a'"),
     ({"target": "y", "kinds": {"g": "date"}}, "x.csv, line 2, column 'g': expected a date such as 2026-01-31, found 'a'"),
     ({"target": "y", "kinds": {"x": "boolean"}}, "x.csv, line 2, column 'x': expected true or false, found '0.0'"),
+    ({"target": "y", "kinds": {"g": "ignored", "x": "text"}}, "expected a column to learn from besides 'y'"),
     ({"target": "y", "task": "multi-class"}, "objective: expected auto, multiclass, binary, multilabel, regression, next-token, found 'multi-class'. Did you mean 'multiclass'?"),
     ({"target": "y", "task": "next-token"}, "objective: 'next-token' is learnt from text, found a table"),
     ({"target": "y", "task": "multilabel"}, "objective: 'multilabel' needs one 0/1 target for every label, found the column 'y'"),

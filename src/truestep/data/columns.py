@@ -34,8 +34,10 @@ DATE_LIKE = (  # a pattern, and what to tell the user of a column of such texts
     "a date; ISO dates, such as 2021-08-10, would be read as such.",
 )
 NUMBER_LIKE = (
-    r"^[+-]?\d{1,3}(\.?\d{3})*,\d+$|^[+-]?\d+,\d+$|^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
-    r"|^[+-]?[$€£¥] ?\d[\d.,]*$|^[+-]?\d[\d.,]* ?[$€£¥%]$",
+    (
+        r"^[+-]?\d{1,3}(\.?\d{3})*,\d+$|^[+-]?\d+,\d+$|^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
+        r"|^[+-]?[$€£¥] ?\d[\d.,]*$|^[+-]?\d[\d.,]* ?[$€£¥%]$"
+    ),
     "a number; plain numbers, such as 1000.5, would be read as such.",
 )
 IMAGE_NAME = r"(?i)\.(png|jpe?g|bmp|gif|webp|tiff?)$"
@@ -164,7 +166,7 @@ def _infer_text(table: Table, series: pl.Series, values: pl.Series, distinct: in
         try:
             form, misfit = _choose_form(series, table.separator, most)
         except _Ambiguous as ambiguous:
-            return _infer_words(table, series, values, distinct, f"column '{name}' taken for words: {ambiguous}", most)
+            return _infer_words(series, values, distinct, f"column '{name}' taken for words: {ambiguous}", most)
         if form and misfit is None:
             return "date" if form.date else "numeric", f"column '{name}': {form.described()}."
         if form and misfit is not None and not nearly:
@@ -176,12 +178,10 @@ def _infer_text(table: Table, series: pl.Series, values: pl.Series, distinct: in
         note = f"column '{name}' taken for words: {nearly}."
     elif hint := looks_like(values.gather_every(max(1, len(values) // SAMPLE)), DATE_LIKE, NUMBER_LIKE):
         note = f"column '{name}' taken for words: {hint}"
-    return _infer_words(table, series, values, distinct, note, most)
+    return _infer_words(series, values, distinct, note, most)
 
 
-def _infer_words(
-    table: Table, series: pl.Series, values: pl.Series, distinct: int, note: str, most: int
-) -> tuple[str, str | None]:
+def _infer_words(series: pl.Series, values: pl.Series, distinct: int, note: str, most: int) -> tuple[str, str | None]:
     name = series.name
     length = float(values.str.len_chars().mean() or 0)  # pyright: ignore[reportArgumentType]
     spaces = float(values.head(PIECE).str.contains(r"\S\s+\S").mean() or 0)  # pyright: ignore[reportArgumentType]

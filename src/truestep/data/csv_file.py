@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -71,7 +71,7 @@ class _Source:
         except OSError as error:
             raise self._unreadable(error) from None
 
-    def __enter__(self) -> _Source:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -228,8 +228,9 @@ class _Reader:
             frame = self._cut(block[:size] if len(kept) == len(rows.ends) else rows.without_blank(block), len(kept))
             if frame is None:
                 return None
-            plain = re.search(rb"[^\x21-\x7e\r\n]", block.replace(self.separator.encode(), b",")) is None
-            self.columns.add(frame, lines, size, trimmed=plain)
+            bare = block.replace(self.separator.encode(), b",")
+            trimmed = not quoted and re.search(rb"[^\x21-\x7e\r\n]", bare) is None  # a line break in quotes is a space
+            self.columns.add(frame, lines, size, trimmed=trimmed)
         return min(used, size) if quoted else used
 
     def _cut(self, text: bytes, num_rows: int) -> pl.DataFrame | None:

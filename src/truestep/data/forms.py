@@ -32,7 +32,7 @@ TIME = (  # behind a day
 CURRENCY = "[$€£¥₹]|US[$]|[A-Z]{3}(?: |$)"
 UNIT = "[%‰$€£¥₹]|[A-Za-zµ°Ω][A-Za-zµ°Ω²³/]{0,9}[23]?"
 AROUND = (  # what stands around a number
-    rf"^\(?[+-]?\s?(?<before>{CURRENCY})?\s?[+-]?(?:[0-9][0-9.,'’\s]*?(?:[eE][+-]?[0-9]+)?|[.,][0-9]+)\s?(?<after>{UNIT})?\)?$"
+    rf"^\(?[+-]?\s?(?<before>{CURRENCY})?\s?[+-]?(?:[0-9][0-9.,'\u{{2019}}\s]*?(?:[eE][+-]?[0-9]+)?|[.,][0-9]+)\s?(?<after>{UNIT})?\)?$"
 )
 SPACES = "[ \u00a0\u2009\u202f]"
 NAMES = {",": "commas", ".": "points", " ": "spaces", "'": "apostrophes"}
@@ -107,7 +107,7 @@ def _forms(text: pl.Series, before: str, after: str, brackets: bool) -> Iterator
         yield Form(before, after, "." if point else "", ",", brackets)
     # Phone numbers and the like come in groups, too; quantities differ in length.
     if text.str.len_chars().n_unique() > 1:
-        for thousands, pattern in ((" ", rf"[0-9]{SPACES}[0-9]"), ("'", "[0-9]['’][0-9]")):
+        for thousands, pattern in ((" ", rf"[0-9]{SPACES}[0-9]"), ("'", "[0-9]['\u2019][0-9]")):
             if text.str.contains(pattern).any():
                 yield Form(before, after, thousands, "," if comma else ".", brackets)
 
@@ -123,7 +123,7 @@ def numbers_written(series: pl.Series, form: Form) -> pl.Series:
     text = _plain_signs(series)
     if form.brackets:
         text = text.str.replace(r"^\(\s*([^+-].*?)\s*\)$", "-$1")
-    thousands = SPACES if form.thousands == " " else "['’]" if form.thousands == "'" else re.escape(form.thousands)
+    thousands = SPACES if form.thousands == " " else "['\u2019]" if form.thousands == "'" else re.escape(form.thousands)
     decimal = re.escape(form.decimal)
     groups = rf"[1-9][0-9]{{0,2}}(?:{thousands}[0-9]{{3}})+|" if form.thousands else ""
     number = rf"(?:{groups}0|[1-9][0-9]*)(?:{decimal}[0-9]*)?(?:[eE][+-]?[0-9]+)?|{decimal}[0-9]+"

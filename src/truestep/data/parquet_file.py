@@ -7,12 +7,14 @@ import shutil
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from truestep.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PLAIN = {pl.Categorical: pl.String, pl.Enum: pl.String, pl.Decimal: pl.Float64}  # types that only save memory
 

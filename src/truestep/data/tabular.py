@@ -340,4 +340,5 @@ def _numeric_from_json(content: dict[str, Any]) -> NumericColumn:
         or knots[0] == knots[-1]
     ):
         raise ValueError(f"column {content['name']!r}")
-    return NumericColumn(**{**content, "form": form, "knots": knots})
+    fields: dict[str, Any] = {**content, "form": form, "knots": knots}
+    return NumericColumn(**fields)
