@@ -23,7 +23,7 @@ FLIGHT_COLUMNS = ("departure", "hour", "dep_delay", "carrier", "origin", "dest",
 FIRST_YEAR = 1901  # the two parties of today, in language of today
 ADDRESSES = 3  # of each president
 PASSAGES = 40  # of each address
-SHORTEST_PASSAGE = 400  # characters
+SHORTEST_PASSAGE = 400  # characters, with the space behind it
 STAGE_MARK = re.compile(r"[\[(](applause|laughter)\.?[\])]", re.IGNORECASE)  # of the stenographer, not of the speech
 SENTENCE_END = re.compile(r"(?<=[.!?])[\"”)\]]*\s+")
 
