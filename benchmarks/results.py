@@ -39,7 +39,9 @@ def main() -> None:
     choices = {name: float(value) if value.replace(".", "").isdigit() else value for name, value in choices.items()}
     wanted = options.only.split(",") if options.only else [name for name, *_ in bundled.names()]
     warnings.filterwarnings("ignore", category=ConvergenceWarning)
-    print("| data | rows | truestep | best baseline (train) | scikit-learn MLP (train) | best baseline (train + valid) | s a run |")
+    print(
+        "| data | rows | truestep | best baseline (train) | scikit-learn MLP (train) | best baseline (train + valid) | s a run |"
+    )
     print("|---|--:|--:|--:|--:|--:|--:|")
     for name in [*filter(None, wanted), *filter(None, options.folders.split(","))]:
         print(row(name, options.seeds, choices), flush=True)

@@ -164,9 +164,7 @@ class Predictor:
             **choices,
         )
 
-    def predict(
-        self, source: Any, say: Callable[[str], None] = lambda _: None, tokens: int = 100
-    ) -> pl.DataFrame:
+    def predict(self, source: Any, say: Callable[[str], None] = lambda _: None, tokens: int = 100) -> pl.DataFrame:
         """Return one row for each of the source's: its id if it has one, the prediction, and the probabilities.
 
         Args:
@@ -181,7 +179,9 @@ class Predictor:
             say(note)
         inputs, ids = self.encoder.encode(raw), self.encoder.ids(raw)
         if isinstance(self.encoder, StreamEncoder):
-            answers = {"prediction": self._run(lambda: [self._continued(inputs[row], tokens) for row in range(len(inputs))])}
+            answers = {
+                "prediction": self._run(lambda: [self._continued(inputs[row], tokens) for row in range(len(inputs))])
+            }
         else:
             batches = self.batches(inputs, every_rank=True)  # rows in order, all in this process
             answers = self._answers(

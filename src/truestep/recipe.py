@@ -112,9 +112,7 @@ class OptimizerChoices:
     )
     momentum: float = choice(0.9, "for sgd and muon", least=0, below=1)
     nesterov: bool = choice(False, "for sgd")
-    lrs: dict[str, float] = choice(
-        dict, "learning rates of some weights, as --optimizer.lrs.PATTERN LR", least=TINY
-    )
+    lrs: dict[str, float] = choice(dict, "learning rates of some weights, as --optimizer.lrs.PATTERN LR", least=TINY)
     args: dict[str, Any] = choice(dict, "further arguments of the optimizer, as --optimizer.args.NAME VALUE")
 
 

@@ -24,7 +24,6 @@ from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedErro
 from truestep.evaluation import measure
 from truestep.loop import Fitted, fit
 from truestep.metrics import higher_is_better
-from truestep.nest import tensors_of
 from truestep.objectives import Binary, Multiclass, Multilabel, NextToken, Objective, Regression
 from truestep.optimizers import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, build_optimizer, build_schedule
 from truestep.preconditions import check_monitor
@@ -211,7 +210,9 @@ def _check_code_is_said(recipe: Recipe, said: Mapping[str, Any], path: Path | st
     for full, value in named.items():
         if full not in given:
             option = "as the source" if full == "data.source" else f"with --{full} {value}"
-            raise RefusedError(f"{path}: {full} names code, {value}. A file's word is not enough to run it: say it {option}.")
+            raise RefusedError(
+                f"{path}: {full} names code, {value}. A file's word is not enough to run it: say it {option}."
+            )
 
 
 def _check_prolonged(before: Recipe, now: Recipe) -> None:

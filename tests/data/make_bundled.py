@@ -61,8 +61,13 @@ def speeches(package: Path) -> str:
             continue
         taken[president] = taken.get(president, 0) + 1
         rows += [
-            {"text": text, "era": era(address["year"]), "party": address["party"], "president": president,
-             "year": address["year"]}
+            {
+                "text": text,
+                "era": era(address["year"]),
+                "party": address["party"],
+                "president": president,
+                "year": address["year"],
+            }
             for text in passages(address["text"])[:PASSAGES]
         ]
     return to_csv(rows, ("text", "era", "party", "president", "year"))

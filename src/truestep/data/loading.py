@@ -20,11 +20,11 @@ from torch.utils.data import ConcatDataset, Dataset
 from truestep.data import facts
 from truestep.data.arrays import ArrayEncoder
 from truestep.data.columns import NUMERIC_KINDS, Column, as_text, check_kinds, describe, numbers_of
+from truestep.data.examples import scan_dataset
 from truestep.data.facts import Facts
 from truestep.data.image_files import image_keys, looks_like_images
 from truestep.data.images import ImageEncoder
 from truestep.data.keys import array_keys, row_keys, values_of
-from truestep.data.examples import scan_dataset
 from truestep.data.own import Arrays, Datasets, is_own, read_own
 from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
 from truestep.data.sequences import SequenceEncoder, split_windows, window_rows
@@ -149,7 +149,9 @@ def _table(source: Any, choices: DataChoices) -> Table:
     if not files:
         return table
     if table.belongs is not None:
-        raise InputError(f"valid, test: expected shares, because {table.name} is split already, found {listed([*files.values()])}.")
+        raise InputError(
+            f"valid, test: expected shares, because {table.name} is split already, found {listed([*files.values()])}."
+        )
     return joined({0: table} | {split: read_table(file) for split, file in files.items()})
 
 
@@ -214,13 +216,20 @@ def _load_table(
 
     pixels = [column for column in table.columns if PIXEL.fullmatch(column) and column not in choices.drop]
     grid = pixel_grid(pixels)  # a corner that never changes is still a pixel
-    kinds = {**table.kinds, **(dict.fromkeys(pixels, "numeric") if grid else {}), **choices.kinds, target_name: "target"}
+    kinds = {
+        **table.kinds,
+        **(dict.fromkeys(pixels, "numeric") if grid else {}),
+        **choices.kinds,
+        target_name: "target",
+    }
     described = [describe(table, column, kinds.get(column)) for column in table.columns if column not in choices.drop]
     group, time = choices.group or table.group, choices.time
     how, used, left_out = _features(described, choices, grid, (group, time))
     notes = [*table.notes, *(column.note for column in described if column.note), *left_out]
     if how == "sequence":
-        return _load_series(table, name, choices, seed, target, targets, used, Facts(len(table), described, notes=notes))
+        return _load_series(
+            table, name, choices, seed, target, targets, used, Facts(len(table), described, notes=notes)
+        )
     if not used:
         raise InputError(
             f"{table.name}: expected a column to learn from besides '{target_name}', found none. {' '.join(notes)}".strip()
@@ -299,8 +308,12 @@ def _split(
     wanted = choices.split
     for column, name in ((group, "groups"), (time, "time")):
         if wanted == name and column is None:
-            raise InputError(f"data.split: '{name}' expected a column to go by, found none. Give --{name.rstrip('s')} COLUMN.")
-    by_group, by_time = (column if wanted in ("auto", name) else None for column, name in ((group, "groups"), (time, "time")))
+            raise InputError(
+                f"data.split: '{name}' expected a column to go by, found none. Give --{name.rstrip('s')} COLUMN."
+            )
+    by_group, by_time = (
+        column if wanted in ("auto", name) else None for column, name in ((group, "groups"), (time, "time"))
+    )
     return split_rows(
         keys,
         **_shares(choices, seed),
@@ -328,7 +341,9 @@ def _load_series(
     by_time = choices.split == "time" or (choices.split == "auto" and group is None)
     keys = row_keys([as_text(table.column(target.name)), *values_of(table, used)])
     if by_time and time is None:  # rows without a time are in order as they stand
-        rows = split_rows(keys, times=np.arange(len(table), dtype=np.float64), place=table.place, **_shares(choices, seed))
+        rows = split_rows(
+            keys, times=np.arange(len(table), dtype=np.float64), place=table.place, **_shares(choices, seed)
+        )
     else:
         by_group = None if by_time else group
         rows = _split(table, keys, None, choices, by_group, time if by_time else None, seed)
@@ -366,7 +381,9 @@ def times_of(table: Table, column: str) -> np.ndarray:
     """
     kind = describe(table, column).kind
     if kind not in ("date", "numeric", "id"):  # a time that no row shares looks like an id
-        raise InputError(f"{table.name}, column '{column}': expected dates or numbers to order by, found {kind} values.")
+        raise InputError(
+            f"{table.name}, column '{column}': expected dates or numbers to order by, found {kind} values."
+        )
     return numbers_of(table, column, "date" if kind == "date" else "numeric")
 
 
@@ -392,11 +409,13 @@ def _load_stream(table: Table, name: str, choices: DataChoices, seed: int) -> Da
     found.splits = {split: len(part) for split, part in zip(SPLITS, of_windows, strict=True)}
     for split, part, share in zip(SPLITS, of_windows, (1, valid, test), strict=True):
         if share and not len(part):
-            raise InputError(f"{split}: expected at least {encoder.length} tokens, found none; the text is too short to be split.")
-    target = token_target(column, encoder.tokenizer.size, f"{len(table):,} texts as {len(windows):,} windows of {encoder.length} tokens")
-    train, valid_part, test_part = (
-        Split(windows, torch.empty(0), part, names=windows.document) for part in of_windows
+            raise InputError(
+                f"{split}: expected at least {encoder.length} tokens, found none; the text is too short to be split."
+            )
+    target = token_target(
+        column, encoder.tokenizer.size, f"{len(table):,} texts as {len(windows):,} windows of {encoder.length} tokens"
     )
+    train, valid_part, test_part = (Split(windows, torch.empty(0), part, names=windows.document) for part in of_windows)
     return Data(name, encoder, target, train, valid_part, test_part, found, keys)
 
 
@@ -446,7 +465,9 @@ def _load_datasets(
         )
     _check_rows(len(scan.targets), name)
     if task == "auto" and scan.targets.dtype.kind == "f":
-        task = "regression"  # a class is a whole number of an integer type: nothing is converted on the way to the model
+        task = (
+            "regression"  # a class is a whole number of an integer type: nothing is converted on the way to the model
+        )
     target = choose_array_target(scan.targets, task)
     if target.class_names not in (None, tuple(map(str, range(len(target.class_names or ()))))) or (
         target.has_classes and scan.targets.dtype.kind not in "iu"
@@ -468,7 +489,13 @@ def _split_arrays(
     if isinstance(choices.valid, str) or isinstance(choices.test, str):
         raise InputError("valid, test: expected shares for arrays and datasets, found the name of a file.")
     return split_rows(
-        keys, valid=choices.valid, test=choices.test, seed=seed, classes=classes, stratify=choices.stratify, belongs=belongs
+        keys,
+        valid=choices.valid,
+        test=choices.test,
+        seed=seed,
+        classes=classes,
+        stratify=choices.stratify,
+        belongs=belongs,
     )
 
 
