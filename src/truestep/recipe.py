@@ -276,7 +276,7 @@ def _fit(value: Any, kind: Any, bounds: Mapping[str, Any], where: str) -> Any:
         kinds = [part for part in get_args(kind) if part is not type(None)]
         if value is None and len(kinds) < len(get_args(kind)):
             return None
-        kind = str if str in kinds and isinstance(value, str) else kinds[0]
+        kind = cast("Any", str if str in kinds and isinstance(value, str) else kinds[0])
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             hint = did_you_mean(str(value), get_args(kind))

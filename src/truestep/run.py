@@ -169,7 +169,7 @@ def _run(
             recipe.train.precision,
             threads,
         )
-        train = _training_batches(data, objective, recipe, device)
+        train = _training_batches(data, recipe, device)
         held_out = {name: _held_out(predictor, data.splits[name]) for name in ("valid", "test") if data.splits[name]}
         optimizer, scheduler = _optimizer(recipe, model, len(train))
         precision = Precision.of(recipe.train.precision, device)
@@ -250,7 +250,7 @@ def choose_objective(recipe: Recipe, data: Data) -> Objective:
 def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
     """Return the recipe with what was chosen in place of every "auto" and every value left out."""
     spec = data.encoder.spec
-    name = models.choose(spec, len(data.train)) if recipe.model.name == "auto" else recipe.model.name
+    name = models.choose(spec) if recipe.model.name == "auto" else recipe.model.name
     optimizer = recipe.optimizer.name
     known = {
         "optimizer.lr": recipe.optimizer.lr or DEFAULT_LR.get(optimizer),
@@ -360,7 +360,7 @@ def _transform(data: Data, recipe: Recipe) -> Callable[[Any, Keys], Any] | None:
     return transform
 
 
-def _training_batches(data: Data, objective: Objective, recipe: Recipe, device: torch.device) -> Batches:
+def _training_batches(data: Data, recipe: Recipe, device: torch.device) -> Batches:
     split, weights = data.train, None
     examples = split.examples
     if recipe.augment.transform:

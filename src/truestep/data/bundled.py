@@ -27,6 +27,7 @@ class Bundled:
     file: str | None = None  # in `files`, where its name is not that of the data set
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns whose values don't tell them
     group: str | None = None  # the column whose equal values belong in one split
+    time: str | None = None  # the column by which the past is trained on, and the future tested on
     valid: tuple[str, ...] = ()  # those of its values that do in this one
     test: tuple[str, ...] = ()
 
@@ -38,7 +39,7 @@ class Bundled:
 # The speaker and the year give era and party away; they are there to be read and to split by, not to learn from. There are
 # so few presidents that those held out are named, one of each era, and with both parties: chance would leave an era out.
 SPEECH_KINDS = {"text": "text", "president": "id", "year": "id", "party": "ignored", "era": "ignored"}
-SPEAKERS = {
+SPEAKERS: dict[str, Any] = {
     "group": "president",
     "valid": ("Herbert Hoover", "Gerald R Ford", "William J Clinton"),
     "test": ("Woodrow Wilson", "John F Kennedy", "Donald J Trump"),
@@ -58,7 +59,14 @@ BUNDLED = {
         ),
         Bundled("diabetes", 442, "regression", "progress of diabetes after one year", "progression", "load_diabetes"),
         Bundled("penguins", 344, "multiclass", "three species of penguins, with missing values", "species"),
-        Bundled("flights", 5000, "regression", "delay at arrival by what is known at departure", "arr_delay"),
+        Bundled(
+            "flights",
+            5000,
+            "regression",
+            "delay at arrival by what is known at departure",
+            "arr_delay",
+            time="departure",
+        ),
         Bundled(
             "speeches",
             SPEECHES,
@@ -97,8 +105,9 @@ def read_bundled(name: str) -> Table:
     if data.sklearn:
         return replace(_from_sklearn(data, data.sklearn), target=data.target)
     with resources.as_file(resources.files("truestep.data") / "files" / f"{data.file or name}.csv.gz") as path:
-        known = {"target": data.target, "kinds": data.kinds, "group": data.group}
-        table = replace(table_of_file(path), name=name, **known)
+        table = replace(
+            table_of_file(path), name=name, target=data.target, kinds=data.kinds, group=data.group, time=data.time
+        )
     table = _as_running_text(table) if data.task == "next-token" else table
     if data.group is None:
         return table

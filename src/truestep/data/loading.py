@@ -223,7 +223,7 @@ def _load_table(
         target_name: "target",
     }
     described = [describe(table, column, kinds.get(column)) for column in table.columns if column not in choices.drop]
-    group, time = choices.group or table.group, choices.time
+    group, time = choices.group or table.group, choices.time or table.time
     how, used, left_out = _features(described, choices, grid, (group, time))
     notes = [*table.notes, *(column.note for column in described if column.note), *left_out]
     if how == "sequence":
@@ -249,7 +249,7 @@ def _load_table(
             table, rows[0], column=column, tokenizer=choices.tokenizer, vocabulary=choices.vocabulary,
             length=choices.length, id_column=id_column,
         )  # fmt: skip
-    elif how == "pixels":
+    elif how == "pixels" and grid:
         encoder = PixelEncoder.fit(table.take(rows[0].numpy()), grid, id_column)
         inputs = encoder.encode(table)
     else:
@@ -337,7 +337,7 @@ def _load_series(
     found: Facts,
 ) -> Data:
     """Return the rows of time series as windows; a window belongs where the row that it is asked about does."""
-    group, time = choices.group or table.group, choices.time
+    group, time = choices.group or table.group, choices.time or table.time
     by_time = choices.split == "time" or (choices.split == "auto" and group is None)
     keys = row_keys([as_text(table.column(target.name)), *values_of(table, used)])
     if by_time and time is None:  # rows without a time are in order as they stand

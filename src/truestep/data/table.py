@@ -30,6 +30,7 @@ class Table:
     kinds: Mapping[str, str] = field(default_factory=dict[str, str])  # of columns whose kind the source itself tells
     belongs: Sequence[int] | np.ndarray | None = None  # 0 train, 1 valid, 2 test of each row, where the source is split
     group: str | None = None  # the column whose equal values belong together, where that is known
+    time: str | None = None  # the column that orders the rows, where that is known
     folder: Path | None = None  # that file names in its cells are relative to
     notes: list[str] = field(default_factory=list[str])
     places: Callable[[int], str] | None = None  # of rows that come from several tables
