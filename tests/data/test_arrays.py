@@ -32,9 +32,10 @@ def test_vectors_are_scaled_feature_by_feature_on_training_rows():
     expected = (X - train.mean(0)) / train.std(0)
     assert data.encoder.spec == {"kind": "vector", "num_features": 4}
     assert np.allclose(data.test.inputs, expected[data.test.rows.numpy()], atol=1e-6)
-    changed = X.copy()
-    changed[data.test.rows.numpy()] = 0
-    assert load((changed, Y)).encoder == data.encoder
+    parts = [(X[rows], Y[rows]) for rows in (split.rows.numpy() for split in data.splits.values())]
+    given = load(tuple(parts)).encoder
+    assert given == load((parts[0], parts[1], (parts[2][0] * 0, parts[2][1]))).encoder
+    assert given != load(((parts[0][0] + 1, parts[0][1]), *parts[1:])).encoder  # the comparison can fail
 
 
 def test_arrays_and_tensors_are_the_same():
@@ -85,7 +86,7 @@ def test_a_dataset_is_split_and_read_when_needed():
             assert torch.equal(example, inputs[row])
             assert target == split.targets[place]
     assert data.encoder.spec == {"kind": "vector", "num_features": 4}
-    assert load((X, Y)).train.rows.tolist() == data.train.rows.tolist()
+    assert torch.cat([split.rows for split in data.splits.values()]).sort().values.tolist() == list(range(len(X)))
 
 
 def test_a_dataset_of_floats_is_regression():

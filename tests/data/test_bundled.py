@@ -71,9 +71,12 @@ def test_flights_know_nothing_that_comes_after_departure():
 def test_speeches_are_passages_of_one_president_and_one_party_each():
     table = read_table("speeches")
     frame = table.frame
-    assert (len(frame), table.target) == (2375, "party")
-    assert table.kinds == {"text": "text", "president": "id", "year": "id"}
-    assert bundled.GROUPS == {"speeches": "president", "speeches-text": "president"}
+    assert (len(frame), table.target, table.group) == (2375, "era", "president")
+    assert table.kinds == {"text": "text", "president": "id", "year": "id", "party": "ignored", "era": "ignored"}
+    held_out = frame.with_columns(split=pl.Series(table.belongs))
+    assert held_out.group_by("split").agg(pl.col("era").n_unique())["era"].to_list() == [3, 3, 3]
+    assert held_out.group_by("split").agg(pl.col("party").n_unique())["party"].to_list() == [2, 2, 2]
+    assert held_out.group_by("president").agg(pl.col("split").n_unique())["split"].max() == 1
     assert frame.group_by("president").agg(pl.col("party").n_unique())["party"].max() == 1
     assert frame.select("president", "party").unique()["party"].value_counts().sort("party")["count"].to_list() == [
         9,

@@ -191,7 +191,7 @@ def test_a_csv_file_and_a_frame_have_the_same_keys(tmp_path):
         }
     )
     frame.write_csv(tmp_path / "t.csv")
-    cells, lines, _ = read_csv(tmp_path / "t.csv")
+    cells, lines = read_csv(tmp_path / "t.csv")[:2]
     used = {"x": "numeric", "b": "boolean", "d": "date", "w": "categorical"}
     assert np.array_equal(
         row_keys(values_of(Table(cells, "t.csv", lines), used)), row_keys(values_of(Table(frame, "t"), used))

@@ -116,9 +116,9 @@ CHOICES = [
     ({"target": "y", "kinds": {"g": "numeric"}}, "x.csv, line 2, column 'g': expected a number, found 'a'"),
     ({"target": "y", "kinds": {"g": "date"}}, "x.csv, line 2, column 'g': expected a date such as 2026-01-31, found 'a'"),
     ({"target": "y", "kinds": {"x": "boolean"}}, "x.csv, line 2, column 'x': expected true or false, found '0.0'"),
-    ({"target": "y", "kinds": {"g": "ignored", "x": "text"}}, "expected a column to learn from besides 'y'"),
+    ({"target": "y", "kinds": {"g": "ignored", "x": "id"}}, "expected a column to learn from besides 'y'"),
     ({"target": "y", "task": "multi-class"}, "objective: expected auto, multiclass, binary, multilabel, regression, next-token, found 'multi-class'. Did you mean 'multiclass'?"),
-    ({"target": "y", "task": "next-token"}, "objective: 'next-token' is learnt from text, found a table"),
+    ({"target": "y", "task": "next-token"}, "x.csv: expected one column of texts to learn the next token of, found none"),
     ({"target": "y", "task": "multilabel"}, "objective: 'multilabel' needs one 0/1 target for every label, found the column 'y'"),
     ({"target": "y", "task": "regression"}, "x.csv, line 2, column 'y': expected a number, found 'yes'"),
     ({"target": "x", "task": "multiclass"}, "x.csv, line 3, column 'x': expected a class for multiclass, found the number 0.5. For numbers use --objective regression."),
@@ -141,7 +141,7 @@ def test_what_is_no_file_is_refused_in_one_line(tmp_path):
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 is how it begins")
     pl.DataFrame({"x": []}).write_parquet(tmp_path / "none.parquet")
     refused("expected a file, found none (No such file or directory). Did you mean 'iris.csv'?", tmp_path / "irs.csv")
-    refused("expected a file (.csv, .tsv, .csv.gz, .tsv.gz, .parquet), found a folder", tmp_path)
+    refused("expected a folder of images or of .txt files, or of folders of them", tmp_path)
     refused("expected a regular file, found a pipe or a device", tmp_path / "pipe.csv")
     refused("expected a regular file, found a pipe or a device", "/dev/zero")
     refused("expected one of .csv, .tsv, .csv.gz, .tsv.gz, .parquet, found '.xlsx'", tmp_path / "x.xlsx")
@@ -150,7 +150,8 @@ def test_what_is_no_file_is_refused_in_one_line(tmp_path):
     refused("none.parquet: expected rows, found none", tmp_path / "none.parquet", target="x")
     refused("'a\\x00.csv': not the name of a file", "a\0.csv")
     refused(
-        "expected a file or one of digits, iris, wine, breast-cancer, diabetes, found neither. Did you mean 'digits'?",
+        "expected a file or one of digits, iris, wine, breast-cancer, diabetes, penguins, flights, speeches, speeches-text, "
+        "found neither. Did you mean 'digits'?",
         "digts",
     )
     refused("data: expected the name of a data set, a file, a polars or pandas frame", 3)
@@ -175,12 +176,12 @@ class Stream(IterableDataset):
 X = np.linspace(0, 1, 60).reshape(20, 3)
 Y = np.arange(20) % 2
 ARRAYS = [
-    ((X,), "data: expected a pair (inputs, targets) of arrays, found tuple"),
+    ((X,), "data: expected arrays of inputs and targets, in a dict or a pair, found ndarray"),
     ((X, Y[:-1]), "data: expected as many targets as inputs, found 20 inputs, 19 targets"),
     ((X[:, 0], Y), "inputs: expected shape (N, features) or (N, ...), found (20,)"),
     ((X[:, :0], Y), "inputs: expected at least one number in each of some rows, found shape (20, 0)"),
     ((X.astype(str), Y), "inputs: expected an array of numbers, found <U"),
-    (([[1, 2]], Y), "inputs: expected a NumPy array or a tensor, found list"),
+    (([[1, 2]], Y), "data: expected arrays of inputs and targets, in a dict or a pair, found list"),
     ((X, Y[:, None, None]), "targets: expected shape (N,) or (N, K), found (20, 1, 1)"),
     ((X[:5], Y[:5]), "inputs: expected at least 10 rows to learn from, found 5"),
     ((np.where(X[7, 1] == X, np.nan, X), Y), "inputs, row 7, place (1,): expected a finite number, found nan"),
@@ -191,9 +192,9 @@ ARRAYS = [
     ((X, np.where(np.arange(20) == 4, 1e300, X[:, 0])), "targets, row 4: expected numbers like those in training, found one too large"),
     ((X, np.where(X[7, 1] == X, 1e300, X)), "targets, row 7: expected numbers like those in training, found one too large"),
     ((np.where(X[7, 1] == X, 1e300, X)[:, None], Y), "inputs, row 7: expected numbers like those in training, found one too large"),
-    (Examples(), "dataset: expected examples, found none"),
+    (Examples(), "dataset, train: expected examples, found none"),
     (Examples(*[torch.ones(3)] * 20), "dataset, example 0: expected a pair (input, target), found Tensor"),
-    (Examples(*[(torch.ones(3, dtype=torch.uint8), 1)] * 20), "dataset, example 0: expected inputs in float32 of at least one dimension, found uint8"),
+    (Examples(*[(torch.ones(3, dtype=torch.uint8), 1)] * 20), "dataset: expected inputs that are one tensor in float32, found torch.uint8"),
     (Examples((torch.ones(3), 1), (torch.ones(4), 1)), "dataset, example 1: expected inputs (3,) and targets () as in example 0, found (4,) and ()"),
     (Examples(*[(torch.ones(3), 1 + i % 2) for i in range(20)]), "dataset: expected classes as whole numbers 0, 1, 2, ... without a gap, found int64 of 1, 2"),
     (Examples((torch.ones(3), "cat")), "targets: expected a NumPy array or a tensor, found str"),

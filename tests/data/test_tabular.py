@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 
-from truestep.data import TableEncoder, encoder_from_json, load, read_table, tabular
+from truestep.data import Table, TableEncoder, encoder_from_json, load, read_table, tabular
 from truestep.data.columns import NUMERIC_KINDS, describe, numbers_of
 from truestep.data.parquet_file import ParquetFrame
 from truestep.errors import InputError, RefusedError
@@ -97,21 +97,24 @@ def test_of_rows_like_those_in_training_nothing_is_told(tmp_path):
     assert encoder.notes(FRAME) == encoder.notes(encoder.read(tmp_path / "x.csv")) == []
 
 
+def given(frame, belongs):
+    return load(Table(frame, "x", belongs=belongs), target="answer")
+
+
 def test_held_out_rows_leave_the_encoder_unchanged():
-    found = data()
-    for split in (found.valid, found.test):
-        rows = pl.Series(split.rows.numpy())
-        chosen = pl.int_range(len(FRAME)).is_in(rows.to_list())
+    belongs = np.arange(len(FRAME)) % 3
+    found = given(FRAME, belongs)
+    for split in (1, 2):
+        chosen = pl.Series(belongs == split)
         changed = FRAME.with_columns(
             age=pl.when(chosen).then(1e6).otherwise("age"),
             size=pl.when(chosen).then(None).otherwise("size"),
             colour=pl.when(chosen).then(pl.lit("violet")).otherwise("colour"),
             joined=pl.when(chosen).then(pl.lit("1970-01-01")).otherwise("joined"),
         )
-        assert data(changed).encoder == found.encoder
-        train_row = int(found.train.rows[0])
-        moved = changed.with_columns(size=pl.when(pl.int_range(len(FRAME)) == train_row).then(0.0).otherwise("size"))
-        assert data(moved).encoder != found.encoder  # the comparison can fail
+        assert given(changed, belongs).encoder == found.encoder
+        moved = changed.with_columns(size=pl.when(pl.int_range(len(FRAME)) == 0).then(0.0).otherwise("size"))
+        assert given(moved, belongs).encoder != found.encoder  # the comparison can fail
 
 
 def test_the_order_of_columns_and_other_columns_change_nothing():
@@ -148,9 +151,8 @@ def test_only_the_kinds_that_are_there_have_a_key():
 
 def test_a_column_that_never_changes_in_training_is_not_blown_up():
     frame = pl.DataFrame({"x": [0.1] * 60, "answer": ["a", "b"] * 30})
-    row = int(load(frame.with_columns(z=pl.int_range(60) * 0.5), target="answer").test.rows[0])
-    frame[row, "x"] = 0.2
-    inputs = load(frame.with_columns(z=pl.int_range(60) * 0.5), target="answer").test.inputs["numeric"]
+    frame[5, "x"] = 0.2
+    inputs = given(frame.with_columns(z=pl.int_range(60) * 0.5), np.arange(60) % 3).test.inputs["numeric"]
     assert math.isclose(float(inputs[:, 0].abs().max()), 0.1, rel_tol=1e-6)
 
 
@@ -196,10 +198,9 @@ def test_the_id_column_is_remembered_and_found():
 
 
 def test_columns_of_which_training_saw_only_gaps_are_no_obstacle():
-    held_out = int(data().test.rows[0])
-    only = pl.int_range(60) == held_out
+    only = pl.int_range(60) == 5
     frame = FRAME.with_columns(w=pl.when(only).then(pl.lit("word")), n=pl.when(only).then(3.5))
-    found = data(frame)
+    found = given(frame, np.arange(60) % 3)
     assert found.encoder.spec == {"kind": "table", "num_numeric": 7, "cardinalities": [4, 1]}
     assert found.test.inputs["categories"][:, 1].tolist() == [0] * len(found.test)
     assert found.encoder.notes(frame) == [

@@ -193,7 +193,7 @@ def test_a_stream_knows_which_windows_are_of_which_row():
     assert windows.notes == ("column 'text': 1 of 4 documents is empty and left out.",)
     inputs, targets = windows.batch_of(torch.arange(6))
     assert int((targets != IGNORED).sum()) == 300 + 5 + 129
-    again, same = encoder.encode_labelled(table(texts), None)
+    again, same = encoder.encode_labelled(table(texts), None).batch_of(torch.arange(6))
     assert torch.equal(again["tokens"], inputs["tokens"])
     assert torch.equal(same, targets)
     batches = list(Batches(windows, 4, rows=torch.tensor([0, 3, 5])))

@@ -13,7 +13,7 @@ from hashlib import blake2b
 import numpy as np
 import polars as pl
 
-from truestep.data.columns import NUMERIC_KINDS, as_text, numbers_of
+from truestep.data.columns import NUMERIC_KINDS, as_text, form_of, numbers_of
 from truestep.data.table import Table
 from truestep.errors import InputError
 from truestep.keyed import mixed
@@ -33,7 +33,7 @@ def values_of(table: Table, used: Mapping[str, str]) -> Iterator[pl.Series]:
     """
     for name, kind in used.items():
         if kind in NUMERIC_KINDS:
-            yield pl.Series(name, numbers_of(table, name, kind))
+            yield pl.Series(name, numbers_of(table, name, kind, form_of(table, name, kind)))
         else:
             yield as_text(table.column(name))
 

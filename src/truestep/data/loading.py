@@ -136,10 +136,10 @@ def load(
 
 
 def _name(source: Any) -> str:
-    """Return a short name for the source, for the folder of its runs."""
+    """Return a short name for the source, for messages and for the folder of its runs."""
     if isinstance(source, str | Path):
-        return Path(source).name.split(".")[0].split(":")[-1] or Path(source).resolve().name
-    return type(source).__name__.lower() if isinstance(source, Dataset) else "table"
+        return Path(source).name.split(".")[0] or Path(source).resolve().name
+    return "dataset" if isinstance(source, Dataset) else "data"
 
 
 def _table(source: Any, choices: DataChoices) -> Table:
