@@ -68,12 +68,17 @@ class Table:
         Raises:
             InputError: it is not there.
         """
-        if name not in self.columns:
+        frame = self.frame
+        if isinstance(frame, ParquetFrame):
+            series = frame.column(name) if name in frame.schema else None
+        else:
+            series = frame.get_column(name, default=None)  # without a list of all the names, of which there may be many
+        if series is None:
             raise InputError(
                 f"{self.name}: expected a column '{name}', found {listed(self.columns)}."
                 f"{did_you_mean(name, self.columns)}"
             )
-        return self.frame[name]
+        return series
 
 
 def table_of_frame(frame: pl.DataFrame, name: str = "table") -> Table:
