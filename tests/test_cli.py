@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from truestep.cli import main
+from truestep.data.bundled import BUNDLED
 from truestep.folder import read_metrics
 from truestep.prediction import Predictor
 
@@ -259,7 +260,7 @@ def test_digits_reaches_what_the_readme_promises(tmp_path):
 
 def test_two_processes_give_the_result_of_one(tmp_path):
     """One epoch, because rounding differences grow with every step; to 1e-6 as promised."""
-    options = ["train", "digits", "--epochs", "2", "--batch-size", "50", "--out"]
+    options = ["train", "digits", "--epochs", "1", "--batch-size", "50", "--out"]
     alone = in_new_process(*options, "one", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     both = subprocess.run(
@@ -334,7 +335,7 @@ BAD = {
     "train digits --schedule cosin": "Did you mean 'cosine'?",
     "train digits --monitor valid_acuracy": "Did you mean 'valid_accuracy'?",
     "train digits --objective regresion": "Choose from",
-    "train digits --objective next-token": "next-token",
+    "train digits --objective next-token": "expected one column of texts to learn the next token of, found none",
     "train digits --device cuda:9": "device: expected auto or one that is here",
     "train digits --max-grad-norm -1": "max_grad_norm: expected a number above 0",
     "train digits --max-grad-norm 1 --train.max-grad-value 1": "expected one of them, found both",
@@ -494,7 +495,7 @@ def test_data_shows_what_was_understood(tmp_path, capsys):
 
     code, out, _ = truestep("data", capsys=capsys)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["digits", "iris", "wine", "breast-cancer", "diabetes"]
+    assert [line.split()[0] for line in out.splitlines()] == list(BUNDLED)
 
     code, out, _ = truestep("data", "iris", "--json", capsys=capsys)
     assert code == 0

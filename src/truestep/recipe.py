@@ -283,12 +283,13 @@ def _fit(value: Any, kind: Any, bounds: Mapping[str, Any], where: str) -> Any:
             raise InputError(f"{where}: expected one of {', '.join(get_args(kind))}, found {value!r}.{hint}")
         return value
     if kind in (int, float):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or (kind is int and value != int(value if math.isfinite(value) else 0)):
+        number: Any = value
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or (kind is int and number != int(number if math.isfinite(number) else 0)):
             raise InputError(f"{where}: expected a {'whole ' if kind is int else ''}number, found {value!r}.")
-        if not bounds["least"] <= value <= bounds["below"] or value == bounds["below"] < math.inf:
+        if not bounds["least"] <= number <= bounds["below"] or number == bounds["below"] < math.inf:
             raise InputError(f"{where}: expected {_range(bounds['least'], bounds['below'])}, found {value}.")
-        return kind(value)
+        return kind(number)
     if kind is bool or kind is str:
         if not isinstance(value, kind):
             raise InputError(f"{where}: expected {'true or false' if kind is bool else 'text'}, found {value!r}.")

@@ -64,7 +64,8 @@ def test_a_scale_that_is_none_is_refused(std):
 
 def test_an_unknown_kind_is_refused():
     with pytest.raises(
-        RefusedError, match=r"expected one of table, pixels, array, image, text, stream, sequence, found 'tabel'\. Did you mean 'table'"
+        RefusedError,
+        match=r"expected one of table, pixels, array, image, text, stream, sequence, found 'tabel'\. Did you mean 'table'",
     ):
         encoder_from_json({"kind": "tabel"})
     for damaged in ([], {}, {"kind": []}, None):

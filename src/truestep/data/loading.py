@@ -24,7 +24,7 @@ from truestep.data.examples import scan_dataset
 from truestep.data.facts import Facts
 from truestep.data.image_files import image_keys, looks_like_images
 from truestep.data.images import ImageEncoder
-from truestep.data.keys import array_keys, row_keys, values_of
+from truestep.data.keys import array_keys, row_keys, split_keys, values_of
 from truestep.data.own import Arrays, Datasets, is_own, read_own
 from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
 from truestep.data.sequences import SequenceEncoder, split_windows, window_rows
@@ -225,14 +225,15 @@ def _load_table(
     described = [describe(table, column, kinds.get(column)) for column in table.columns if column not in choices.drop]
     group, time = choices.group or table.group, choices.time or table.time
     how, used, left_out = _features(described, choices, grid, (group, time))
-    notes = [*table.notes, *(column.note for column in described if column.note), *left_out]
+    notes = [*(column.note for column in described if column.note), *left_out]
     if how == "sequence":
         return _load_series(
             table, name, choices, seed, target, targets, used, Facts(len(table), described, notes=notes)
         )
     if not used:
         raise InputError(
-            f"{table.name}: expected a column to learn from besides '{target_name}', found none. {' '.join(notes)}".strip()
+            f"{table.name}: expected a column to learn from besides '{target_name}', found none. "
+            f"{' '.join([*table.notes, *notes])}".strip()
         )
     keys = _keys(table, how, used)
     rows = _split(table, keys, targets if target.has_classes else None, choices, group, time, seed)
@@ -254,7 +255,8 @@ def _load_table(
         inputs = encoder.encode(table)
     else:
         encoder, inputs = TableEncoder.fit_encode(table, rows[0], used, id_column=id_column, scale=choices.scale)
-    found = Facts(len(table), described, notes=[*notes, *getattr(inputs, "notes", ())])
+    remarks = (*getattr(encoder, "remarks", ()), *getattr(inputs, "notes", ()))
+    found = Facts(len(table), described, notes=[*table.notes, *notes, *remarks])
     columns = values_of(table, used) if how == "table" else ()
     return _data(name, encoder, target, (inputs, targets), targets, rows, found, keys, columns, used, split_by)
 
@@ -315,7 +317,7 @@ def _split(
         column if wanted in ("auto", name) else None for column, name in ((group, "groups"), (time, "time"))
     )
     return split_rows(
-        keys,
+        split_keys(keys),
         **_shares(choices, seed),
         classes=classes,
         stratify=choices.stratify,
@@ -489,7 +491,7 @@ def _split_arrays(
     if isinstance(choices.valid, str) or isinstance(choices.test, str):
         raise InputError("valid, test: expected shares for arrays and datasets, found the name of a file.")
     return split_rows(
-        keys,
+        split_keys(keys),
         valid=choices.valid,
         test=choices.test,
         seed=seed,
