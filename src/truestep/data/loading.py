@@ -228,7 +228,7 @@ def _load_table(
     notes = [*(column.note for column in described if column.note), *left_out]
     if how == "sequence":
         return _load_series(
-            table, name, choices, seed, target, targets, used, Facts(len(table), described, notes=notes)
+            table, name, choices, seed, target, targets, used, Facts(len(table), described, notes=[*table.notes, *notes])
         )
     if not used:
         raise InputError(
