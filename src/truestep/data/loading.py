@@ -211,9 +211,8 @@ def _load_table(
             f"Give --target COLUMN, one of: {listed(table.columns)}."
         )
     _check_rows(len(table), table.name)
-    if task == "auto" and target_name == table.target and {"image", "text"} & set(table.kinds.values()):
-        task = "binary" if table.column(target_name).n_unique() == 2 else "multiclass"  # a folder is a class
-    target = choose_target(table, target_name, task)
+    is_folder = target_name == table.target and {"image", "text"} & set(table.kinds.values())
+    target = choose_target(table, target_name, task, is_class=bool(is_folder))
     targets = encode_targets(table, target)
 
     pixels = [column for column in table.columns if PIXEL.fullmatch(column) and column not in choices.drop]
