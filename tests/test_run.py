@@ -177,7 +177,9 @@ class Net(nn.Module):
 def test_a_model_of_ones_own_is_trained_saved_and_run_again_only_if_it_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text(NET)
-    run = ts.train((X, YES), model="net.py:Net", out="run", epochs=40, show=False, **{"model.args": {"width": 12}})
+    run = ts.train(
+        (X, YES), model="net.py:Net", out="run", epochs=20, lr=0.03, show=False, **{"model.args": {"width": 12}}
+    )
     assert run.metrics["accuracy"] > 0.85
     assert run.model.layers[0].out_features == 12
     with pytest.raises(ts.RefusedError, match="a saved model runs none"):
@@ -196,8 +198,8 @@ def test_a_model_of_ones_own_is_trained_saved_and_run_again_only_if_it_is_named(
     repeated = ts.train((X, YES), recipe="run/recipe.toml", model="net.py:Net", out="again", show=False)
     assert all(torch.equal(p, q) for p, q in zip(run.model.parameters(), repeated.model.parameters(), strict=True))
     with pytest.raises(ts.RefusedError, match="names code"):
-        ts.train((X, YES), resume="run", epochs=41, show=False)
-    assert ts.train((X, YES), resume="run", epochs=41, model="net.py:Net", show=False).results["epochs"] == 41
+        ts.train((X, YES), resume="run", epochs=21, show=False)
+    assert ts.train((X, YES), resume="run", epochs=21, model="net.py:Net", show=False).results["epochs"] == 21
 
 
 def test_weights_are_taken_over_frozen_and_let_go(tmp_path):

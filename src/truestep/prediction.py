@@ -136,6 +136,8 @@ class Predictor:
         except RefusedError as error:
             raise RefusedError(f"{path / 'model.json'}: {error}") from None
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+            if isinstance(error, InputError) and own_model is not None:
+                raise  # it is the user's own code that is wrong, or not the one that was trained
             words = " ".join(str(error).split())
             raise RefusedError(f"{path / 'model.json'}: damaged ({type(error).__name__}: {words}).") from None
         folder.load_weights(path, model, str(content.get("weights_sha256")))
