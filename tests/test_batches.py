@@ -9,10 +9,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import truestep as ts
 from truestep import distributed
+from truestep.batches import StreamedBatches
 
 
 class Squares(Dataset):
@@ -201,3 +202,32 @@ def test_a_transform_knows_where_in_the_run_it_is():
     got = torch.cat(list(batches.epoch(3, start=1)))
     assert torch.equal(got, batches.order(3)[2:] * 2)
     assert seen == [(7, 3, part.tolist()) for part in batches.order(3)[2:].split(2)]
+
+
+class Passes(IterableDataset):
+    """Twenty examples with noise; it is told the epoch."""
+
+    epoch = 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __iter__(self):
+        for number in range(20):
+            yield torch.tensor([number + 100.0 * self.epoch, float(torch.rand(()))])
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_stream_is_read_in_its_own_order_and_can_be_begun_in_the_middle(num_workers):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    batches = StreamedBatches(Passes(), 8, seed=1, num_workers=num_workers)
+    first, second = list(batches.epoch(0)), list(batches.epoch(1))
+
+    assert torch.equal(torch.rand(3), expected)
+    assert [len(batch) for batch in first] == [8, 8, 4]
+    assert torch.cat(second)[:, 0].tolist() == [100.0 + number for number in range(20)]
+    assert not torch.equal(torch.cat(first)[:, 1], torch.cat(second)[:, 1])
+    again = list(StreamedBatches(Passes(), 8, seed=1, num_workers=1 - num_workers).epoch(1, start=1))
+    assert all(torch.equal(a, b) for a, b in zip(again, second[1:], strict=True))

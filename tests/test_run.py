@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 from sklearn import metrics as sk
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import truestep as ts
 
@@ -129,3 +129,31 @@ def test_data_that_cannot_be_learnt_from_is_refused(source, choices, said, tmp_p
         ts.train(source, out=tmp_path / "run", show=False, **choices)
     assert said in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+class Flow(IterableDataset):
+    def __iter__(self):
+        yield from zip(torch.tensor(X), torch.tensor(YES), strict=True)
+
+
+def test_a_dataset_that_is_only_read_from_its_beginning_is_trained_on_and_resumed(tmp_path):
+    source = (Flow(), TensorDataset(torch.tensor(X), torch.tensor(YES)))
+    said = []
+    whole = ts.train(source, out=tmp_path / "whole", max_steps=17, show=False, say=said.append)
+    assert "in their own order; resuming gives the same numbers, as far as the first examples tell" in said[0]
+    assert whole.metrics["accuracy"] > 0.9
+    steady = {"schedule": "constant", "schedule.warmup": 0, "show": False}
+    ts.train(source, out=tmp_path / "stopped", max_steps=10, **steady)  # in the middle of an epoch of seven batches
+    resumed = ts.train(source, resume=tmp_path / "stopped", max_steps=17, show=False)
+    straight = ts.train(source, out=tmp_path / "straight", max_steps=17, **steady)
+    assert resumed.results["steps"] == straight.results["steps"] == 17
+    for one, other in zip(resumed.model.parameters(), straight.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+    with pytest.raises(ts.InputError, match="expected max_steps for a dataset without a length"):
+        ts.train(source, out=tmp_path / "none", show=False)
+    with pytest.raises(ts.InputError, match="expected validation data beside a dataset that can't be split"):
+        ts.train(Flow(), out=tmp_path / "none", max_steps=3, show=False)
+    with pytest.raises(ts.InputError, match="its order is its own"):
+        ts.train(source, out=tmp_path / "none", max_steps=3, balance="sampler", show=False)
+    assert not (tmp_path / "none").exists()

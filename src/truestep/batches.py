@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
@@ -193,6 +194,70 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
+def _seed_worker(key: int, _: int) -> None:
+    keyed.seed_generators(key)
+
+
+class StreamedBatches:
+    """Batches of a dataset that is only read from its beginning, in its own order.
+
+    An epoch is one pass, with random numbers of its own. It is begun in the middle by reading what comes before and
+    passing over it, which gives the same batches if every pass gives the same examples.
+
+    Args:
+        data: yields examples; told the number of each epoch if it has a method `set_epoch`.
+        batch_size: examples a batch; the last one of a pass may be smaller.
+        seed: of what is random about a pass.
+        device: where batches are moved to; None leaves them where they are.
+        num_workers: 0 or 1 process that reads.
+    """
+
+    def __init__(
+        self,
+        data: IterableDataset[Any],
+        batch_size: int,
+        *,
+        seed: int = 0,
+        device: torch.device | None = None,
+        num_workers: int = 0,
+    ) -> None:
+        self.data, self.batch_size, self.seed, self.device, self.num_workers = (
+            data,
+            batch_size,
+            seed,
+            device,
+            num_workers,
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.epoch()
+
+    def epoch(self, number: int = 0, start: int = 0) -> Iterator[Any]:
+        """Yield the batches of one pass from the `start`-th on."""
+        if hasattr(self.data, "set_epoch"):
+            cast("Any", self.data).set_epoch(number)
+        key = int(keyed.bits(self.seed, number, np.zeros(1), EXAMPLE_STREAM)[0])
+        loader: DataLoader[Any] = DataLoader(
+            self.data,
+            self.batch_size,
+            num_workers=self.num_workers,
+            generator=torch.Generator(),  # our own, as above
+            worker_init_fn=partial(_seed_worker, key) if self.num_workers else None,
+        )
+        drawn = keyed.Generators(key)
+        iterator: Iterator[Any] | None = None
+        place = 0
+        while True:
+            with preserved_rng(), drawn:  # the pass draws from its own generators, and leaves those of dropout alone
+                iterator = iter(loader) if iterator is None else iterator
+                batch = next(iterator, None)
+            if batch is None:
+                return
+            if place >= start:
+                yield batch if self.device is None else to_device(batch, self.device)
+            place += 1
+
+
 def batches_on(device: torch.device, batches: Iterable[Any], epoch: int = 0, start: int = 0) -> Iterator[Any]:
     """Yield the batches of one epoch from the `start`-th on, on a device.
 
@@ -202,7 +267,8 @@ def batches_on(device: torch.device, batches: Iterable[Any], epoch: int = 0, sta
         epoch: its number.
         start: batches to leave out.
     """
-    iterator = batches.epoch(epoch, start) if isinstance(batches, Batches) else islice(batches, start, None)
+    knows_epochs = isinstance(batches, Batches | StreamedBatches)
+    iterator = batches.epoch(epoch, start) if knows_epochs else islice(batches, start, None)
     return iterator if device.type == "cpu" else (to_device(batch, device) for batch in iterator)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -55,6 +56,24 @@ def uniform(seed: int, epoch: int, examples: Tensor | np.ndarray, draws: int, st
     keys = bits(seed, epoch, examples, stream)[:, None]
     words = mixed(keys + GOLDEN * np.arange(1, draws + 1, dtype=np.uint64))
     return torch.from_numpy((words >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))
+
+
+class Generators:
+    """The global generators of torch, numpy and random as one reader has them: in a `with`, they go on where it left."""
+
+    def __init__(self, key: int) -> None:
+        self.key, self.states = key, cast("tuple[Any, ...] | None", None)
+
+    def __enter__(self) -> None:
+        if self.states is None:
+            seed_generators(self.key)
+            return
+        torch.set_rng_state(self.states[0])
+        np.random.set_state(self.states[1])  # noqa: NPY002
+        random.setstate(self.states[2])
+
+    def __exit__(self, *_: object) -> None:
+        self.states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
 
 
 def seed_generators(key: int) -> None:

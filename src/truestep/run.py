@@ -10,15 +10,27 @@ import threading
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
+from torch.utils.data import IterableDataset
 
 from truestep import distributed, folder, models
-from truestep.batches import Batches
+from truestep.batches import Batches, StreamedBatches, number_of
 from truestep.code import is_code, load_code
-from truestep.data import ArrayEncoder, Augment, Data, Split, Transformed, load
+from truestep.data import (
+    ArrayEncoder,
+    Augment,
+    Data,
+    ImageEncoder,
+    Split,
+    StreamEncoder,
+    TextEncoder,
+    Transformed,
+    check_iterable,
+    load,
+)
 from truestep.device import Precision, choose, choose_threads, reproducible
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
 from truestep.evaluation import measure
@@ -142,6 +154,15 @@ def _run(
 ) -> Run:
     data = load_data(recipe, source, show=show)
     path = path or folder.fresh_name(data.name)
+    if isinstance(data.train.examples, IterableDataset):
+        check_iterable(
+            cast("IterableDataset[Any]", data.train.examples),
+            valid=data.valid,
+            shuffled=recipe.objective.balance == "sampler",
+            num_workers=recipe.data.workers,
+            world_size=distributed.world_size(),
+            max_steps=recipe.train.max_steps,
+        )
     objective = choose_objective(recipe, data)
     check_monitor(objective, recipe.train.monitor)
     recipe = resolve(recipe, data, device)
@@ -171,7 +192,7 @@ def _run(
         )
         train = _training_batches(data, recipe, device)
         held_out = {name: _held_out(predictor, data.splits[name]) for name in ("valid", "test") if data.splits[name]}
-        optimizer, scheduler = _optimizer(recipe, model, len(train))
+        optimizer, scheduler = _optimizer(recipe, model, number_of(train))
         precision = Precision.of(recipe.train.precision, device)
         with _opened(path, recipe, data, resume=resume):
             fitted = fit(
@@ -258,6 +279,11 @@ def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
         if recipe.optimizer.weight_decay is None and optimizer in DEFAULT_LR
         else recipe.optimizer.weight_decay,
     }
+    encoder = data.encoder
+    if isinstance(encoder, TextEncoder | StreamEncoder):
+        known |= {"data.tokenizer": encoder.tokenizer.to_json()["name"], "data.length": encoder.length}
+    if isinstance(encoder, ImageEncoder) and encoder.height == encoder.width:
+        known |= {"data.image_size": encoder.height}
     return recipe.changed(
         {
             "data.target": None if isinstance(data.encoder, ArrayEncoder) else data.target.name,  # arrays name none
@@ -360,9 +386,17 @@ def _transform(data: Data, recipe: Recipe) -> Callable[[Any, Keys], Any] | None:
     return transform
 
 
-def _training_batches(data: Data, recipe: Recipe, device: torch.device) -> Batches:
+def _training_batches(data: Data, recipe: Recipe, device: torch.device) -> Batches | StreamedBatches:
     split, weights = data.train, None
     examples = split.examples
+    if isinstance(examples, IterableDataset):
+        return StreamedBatches(
+            examples,
+            recipe.train.batch_size,
+            seed=recipe.run.seed,
+            device=device,
+            num_workers=recipe.data.workers,
+        )
     if recipe.augment.transform:
         examples = Transformed(examples, load_code(recipe.augment.transform), recipe.augment.transform)
     if recipe.objective.balance == "sampler" and data.target.has_classes:
@@ -386,7 +420,7 @@ def _held_out(predictor: Predictor, split: Split) -> Batches:
     return predictor.batches(split.examples, rows=split.rows, names=split.names, lengths=split.lengths)
 
 
-def _optimizer(recipe: Recipe, model: nn.Module, batches: int) -> tuple[Optimizer, LRScheduler]:
+def _optimizer(recipe: Recipe, model: nn.Module, batches: int | None) -> tuple[Optimizer, LRScheduler]:
     choices, schedule = recipe.optimizer, recipe.schedule
     optimizer = build_optimizer(
         choices.name,
@@ -398,8 +432,8 @@ def _optimizer(recipe: Recipe, model: nn.Module, batches: int) -> tuple[Optimize
         lrs=choices.lrs,
         args=choices.args,
     )
-    total = -(-batches // recipe.train.accumulate) * recipe.train.epochs
-    total = min(total, recipe.train.max_steps or total)
+    planned = math.inf if batches is None else -(-batches // recipe.train.accumulate) * recipe.train.epochs
+    total = int(min(planned, recipe.train.max_steps or planned))
     scheduler = build_schedule(
         schedule.name,
         optimizer,
@@ -499,7 +533,10 @@ def _results(
 ) -> dict[str, Any]:
     progress = fitted.progress
     epochs = progress.epoch + (progress.batch > 0)
-    seen = len(data.train) * progress.epoch + min(progress.batch * recipe.train.batch_size, len(data.train))
+    if len(data.train):
+        seen = len(data.train) * progress.epoch + min(progress.batch * recipe.train.batch_size, len(data.train))
+    else:  # a dataset that nobody has counted
+        seen = progress.step * recipe.train.batch_size * recipe.train.accumulate
     return {
         "objective": data.target.task,
         "model": recipe.model.name,

@@ -10,6 +10,7 @@ from truestep.data.encoder import Encoder, encoder_from_json
 from truestep.data.facts import Facts
 from truestep.data.images import ImageEncoder
 from truestep.data.loading import Data, Split, load
+from truestep.data.own import check_iterable
 from truestep.data.pixels import PixelEncoder
 from truestep.data.sequences import SequenceEncoder
 from truestep.data.sources import read_table
@@ -39,6 +40,7 @@ __all__ = [
     "TextEncoder",
     "Transformed",
     "bundled",
+    "check_iterable",
     "encode_array_targets",
     "encode_targets",
     "encoder_from_json",

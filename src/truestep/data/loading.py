@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 from truestep.data import facts
 from truestep.data.arrays import ArrayEncoder
@@ -25,7 +25,7 @@ from truestep.data.facts import Facts
 from truestep.data.image_files import image_keys, looks_like_images
 from truestep.data.images import ImageEncoder
 from truestep.data.keys import array_keys, row_keys, split_keys, values_of
-from truestep.data.own import Arrays, Datasets, is_own, read_own
+from truestep.data.own import Arrays, Datasets, check_iterable, is_own, read_own
 from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
 from truestep.data.sequences import SequenceEncoder, split_windows, window_rows
 from truestep.data.sources import read_table
@@ -244,7 +244,8 @@ def _load_table(
             f"Give --target COLUMN, one of: {listed(table.columns)}."
         )
     _check_rows(len(table), table.name)
-    target = choose_target(table, target_name, task)
+    is_folder = target_name == table.target and {"image", "text"} & set(table.kinds.values())
+    target = choose_target(table, target_name, task, is_class=bool(is_folder))
     targets = encode_targets(table, target)
 
     pixels = [column for column in table.columns if PIXEL.fullmatch(column) and column not in choices.drop]
@@ -261,7 +262,14 @@ def _load_table(
     notes = [*(column.note for column in described if column.note), *left_out]
     if how == "sequence":
         return _load_series(
-            table, name, choices, seed, target, targets, used, Facts(len(table), described, notes=[*table.notes, *notes])
+            table,
+            name,
+            choices,
+            seed,
+            target,
+            targets,
+            used,
+            Facts(len(table), described, notes=[*table.notes, *notes]),
         )
     if not used:
         raise InputError(
@@ -489,7 +497,12 @@ def _load_datasets(
 ) -> Data:
     """Split a dataset whose examples are read when they are needed; nothing in them is changed."""
     parts = {split: part for split, part in enumerate((own.train, own.valid, own.test)) if part is not None}
-    dataset: Dataset[Any] = ConcatDataset(parts.values()) if len(parts) > 1 else own.train
+    stream: IterableDataset[Any] | None = None
+    repeats = True
+    if isinstance(own.train, IterableDataset):
+        stream = cast("IterableDataset[Any]", parts.pop(0))
+        repeats = check_iterable(stream, valid=own.valid, num_workers=choices.workers, max_steps=1).repeats
+    dataset: Dataset[Any] = ConcatDataset(parts.values()) if len(parts) > 1 else next(iter(parts.values()))
     belongs = np.repeat(list(parts), [len(cast("Any", part)) for part in parts.values()]) if len(parts) > 1 else None
     scan = scan_dataset(dataset, progress)
     if not isinstance(scan.inputs, Tensor) or scan.inputs.dtype != torch.float32:
@@ -512,10 +525,39 @@ def _load_datasets(
             f"{listed(list(target.class_names or ()), 5)}. Number them in your dataset."
         )
     encoded = encode_array_targets(scan.targets, target)
+    encoder, found = ArrayEncoder(tuple(scan.inputs.shape)), Facts(len(encoded), [])
+    if stream is not None:
+        return _beside_stream(name, stream, repeats, encoder, target, dataset, encoded, belongs, found)
     keys = array_keys(np.arange(len(encoded))[:, None])  # contents are not read: an example is known by its number
     rows = _split_arrays(keys, encoded if target.has_classes else None, choices, belongs, seed)
-    found = Facts(len(encoded), [])
-    return _data(name, ArrayEncoder(tuple(scan.inputs.shape)), target, dataset, encoded, rows, found, None)
+    return _data(name, encoder, target, dataset, encoded, rows, found, None)
+
+
+def _beside_stream(
+    name: str,
+    stream: IterableDataset[Any],
+    repeats: bool,
+    encoder: ArrayEncoder,
+    target: Target,
+    held_out: Dataset[Any],
+    known: Tensor,
+    belongs: np.ndarray | None,
+    found: Facts,
+) -> Data:
+    """Return a dataset that is only read from its beginning, beside those that it is validated and tested on."""
+    where = np.ones(len(known), dtype=np.int64) if belongs is None else belongs
+    none, valid, test = (torch.from_numpy(np.flatnonzero(where == split)) for split in range(3))
+    found.classes, found.splits = facts.count_classes(known, target), {"valid": len(valid), "test": len(test)}
+    exact = (
+        "resuming gives the same numbers, as far as the first examples tell"
+        if repeats
+        else "its passes differ, so a run that is stopped can't be resumed to the same numbers"
+    )
+    found.notes.append(f"training data are read from their beginning in every epoch, in their own order; {exact}.")
+    train_part, valid_part, test_part = (
+        Split(examples, known, rows) for examples, rows in ((stream, none), (held_out, valid), (held_out, test))
+    )
+    return Data(name, encoder, target, train_part, valid_part, test_part, found, None)
 
 
 def _split_arrays(

@@ -54,8 +54,14 @@ def check_task(task: str) -> None:
         )
 
 
-def choose_target(table: Table, name: str, task: str = "auto") -> Target:
+def choose_target(table: Table, name: str, task: str = "auto", *, is_class: bool = False) -> Target:
     """Return the task for a column, judged by all its values unless it is given.
+
+    Args:
+        table: all its rows.
+        name: of the column.
+        task: auto looks at the values.
+        is_class: whether values are known to be names, even if they look like numbers, as names of folders are.
 
     Raises:
         InputError: values are missing or don't fit the task, or there is nothing to tell apart.
@@ -77,7 +83,7 @@ def choose_target(table: Table, name: str, task: str = "auto") -> Target:
     is_numeric = series.dtype != pl.Boolean and not numbers.null_count() and not has_codes(series)
     is_whole = is_numeric and bool((numbers == numbers.round()).all())
     if task == "auto":
-        is_quantity = is_numeric and not (is_whole and distinct <= MANY_CLASSES)
+        is_quantity = is_numeric and not is_class and not (is_whole and distinct <= MANY_CLASSES)
         task = "regression" if is_quantity else "binary" if distinct == 2 else "multiclass"
     what = (
         ("whole numbers" if is_whole else "numbers")
