@@ -15,11 +15,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from real_data import digits, passages, penguins, sales, save_digits
 from safetensors.torch import save_file
 
+from real_data import digits, passages, penguins, sales, save_digits
 from truestep import cli, run
-from truestep.prediction import Predictor, predict
 
 FAST = ("--epochs", 2, "--batch-size", 16)
 SERVER = """
