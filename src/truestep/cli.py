@@ -56,6 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{error.filename or 'output'}: {error.strerror}.", InputError.exit_code)
     except KeyboardInterrupt:
         _fail("stopped", 130)
+    except Exception as error:  # of code that the user named, one line is for them; a bug of ours shows itself whole
+        from truestep.code import place_of, told
+
+        if place_of(error) is None:
+            raise
+        _fail(told(error), InputError.exit_code)
 
 
 def _fail(message: str, exit_code: int) -> None:
@@ -254,7 +260,7 @@ def predict(
         print(table.write_csv(), end="")
     else:
         write_table(table, out)
-        print(f"{len(table):,} predictions in {out}", file=sys.stderr)
+        print(f"{len(table):,} prediction{'s' * (len(table) != 1)} in {out}", file=sys.stderr)
 
 
 @app.command
