@@ -22,7 +22,7 @@ from truestep.data.arrays import ArrayEncoder
 from truestep.data.columns import NUMERIC_KINDS, Column, as_text, check_kinds, describe, numbers_of
 from truestep.data.examples import scan_dataset
 from truestep.data.facts import Facts
-from truestep.data.image_files import image_keys, looks_like_images
+from truestep.data.image_files import image_keys, looks_like_images, pixel_keys
 from truestep.data.images import ImageEncoder
 from truestep.data.keys import array_keys, row_keys, split_keys, values_of
 from truestep.data.own import Arrays, Datasets, check_iterable, is_own, read_own
@@ -128,6 +128,7 @@ def load(
     check_task(task)
     own = read_own(source, _name(source)) if is_own(source) else _table(source, choices)
     if isinstance(own, Table):
+        own = _with_targets(own, choices)
         data = _load_table(own, _name(source), choices, task, seed, progress)
         return replace(data, table=_known_by(own, data.encoder), split_by=_split_by(own, choices, data.target))
     if choices.target is not None or choices.drop or choices.kinds or choices.group or choices.time:
@@ -286,6 +287,8 @@ def _load_table(
         encoder, inputs = ImageEncoder.fit_encode(
             table, rows[0], column=column, size=choices.image_size, progress=progress
         )
+        if isinstance(inputs, Tensor):  # copies in another format or under another name show only now
+            keys = pixel_keys(inputs)
     elif how == "text":
         encoder, inputs = TextEncoder.fit_encode(
             table, rows[0], column=column, tokenizer=choices.tokenizer, vocabulary=choices.vocabulary,
@@ -299,7 +302,23 @@ def _load_table(
     remarks = (*getattr(encoder, "remarks", ()), *getattr(inputs, "notes", ()))
     found = Facts(len(table), described, notes=[*table.notes, *notes, *remarks])
     columns = values_of(table, used) if how == "table" else ()
-    return _data(name, encoder, target, (inputs, targets), targets, rows, found, keys, columns, used, split_by)
+    names = None if table.rows is None else torch.as_tensor(np.asarray(table.rows))
+    return _data(name, encoder, target, (inputs, targets), targets, rows, found, keys, columns, used, split_by, names)
+
+
+def _with_targets(table: Table, choices: DataChoices) -> Table:
+    """Return the rows that have a target; without one a row teaches nothing, and says nothing about a model."""
+    name = choices.target or table.target
+    if name not in table.columns or choices.window:  # windows need every row
+        return table
+    missing = table.column(name).is_null()
+    count = int(missing.sum())
+    if not 0 < count < len(table):
+        return table
+    first = table.place(int(missing.arg_max() or 0))
+    note = f"{count:,} of {len(table):,} rows have no '{name}' and are left out (the first: {first})."
+    taken = table.take(np.flatnonzero(~missing.to_numpy()))
+    return replace(taken, notes=[*table.notes, note])
 
 
 def _features(
@@ -588,12 +607,13 @@ def _data(
     columns: Iterable[pl.Series] = (),
     used: Mapping[str, str] | None = None,
     split: str = "rows",
+    names: Tensor | None = None,
 ) -> Data:
     """Look at everything once more, and put it together."""
     splits: dict[str, Tensor] = dict(zip(SPLITS, rows, strict=True))
     facts.examine(found, target, known, splits, keys=keys, columns=columns, used=used, split=split)
     lengths = getattr(examples[0], "lengths", None) if isinstance(examples, tuple) else None  # of texts
-    train, valid, test = (Split(examples, known, part, lengths) for part in rows)
+    train, valid, test = (Split(examples, known, part, lengths, names) for part in rows)
     return Data(name, encoder, target, train, valid, test, found, keys)
 
 
