@@ -488,7 +488,7 @@ def test_data_shows_what_was_understood(tmp_path, capsys):
     (tmp_path / "passengers.csv").write_text(PASSENGERS)
     code, out, _ = truestep("data", tmp_path / "passengers.csv", "--target", "survived", capsys=capsys)
     assert code == 0
-    for words in ("20 rows", "survived, binary", "passenger", "categorical", "no 10, yes 10"):
+    for words in ("20 rows", "survived, binary", "passenger", "categorical", "50.0%"):
         assert words in out
 
     code, out, _ = truestep("data", capsys=capsys)
