@@ -481,9 +481,9 @@ def test_any_part_of_the_results_may_be_damaged(tmp_path):
     ]
     refused = 0
     odds = (None, 3, "NaN", "text", [], {}, [[1]], [{"f1": []}], {"a": None}, 1e400, 10**400, -1, True)
-    for number, (parent, name) in enumerate(places):
+    for place, (parent, name) in enumerate(places):
         kept = parent[name]
-        for odd in odds if parent is results else odds[number % 3 :: 3]:
+        for odd in odds if parent is results else odds[place % 3 :: 3]:
             parent[name] = odd
             (folder / "results.json").write_text(json.dumps(results))
             message = refusal(folder)
