@@ -15,10 +15,15 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from real_data import digits, passages, penguins, sales, save_digits
 from truestep import cli, run
+from truestep.code import call_code, is_code
+from truestep.data import images
+from truestep.device import reproducible
+from truestep.prediction import Predictor, predict
 
 FAST = ("--epochs", 2, "--batch-size", 16)
 SERVER = """
@@ -84,8 +89,7 @@ def elsewhere():
         return json.loads(process.stdout.readline())
 
     yield tell
-    process.stdin.close()
-    process.wait(timeout=20)
+    process.communicate(timeout=20)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +113,9 @@ class Scans(Dataset):
 
 def scans():
     return Scans(slice(0, 70)), Scans(slice(70, 85)), Scans(slice(85, 100))
+
+def new_scans():
+    return Scans(slice(30, 60))
 """
 
 
@@ -120,7 +127,9 @@ def write_all(folder: Path) -> Path:
     typed.write_parquet(folder / "penguins.parquet")
     new = table.tail(40).reverse().drop("species").select(sorted(set(table.columns) - {"species"}))
     new.write_csv(folder / "new-penguins.csv")
-    typed.drop("species").select(new.columns).tail(40).reverse().write_parquet(folder / "new-penguins.parquet")
+    typed.drop("year").reverse().select(pl.col("*").exclude("island"), "island").head(40).write_parquet(
+        folder / "new-penguins.parquet"
+    )
     for name, part in {"part-train": table[::2], "part-valid": table[1::4], "part-test": table[3::4]}.items():
         part.write_csv(folder / f"{name}.csv")
 
@@ -163,7 +172,7 @@ def write_all(folder: Path) -> Path:
 # name: what to train on and how, what to predict from
 CASES = {
     "csv": ("penguins.csv --target species", "new-penguins.csv"),
-    "parquet": ("penguins.parquet --target body_mass_g --objective regression", "new-penguins.parquet"),
+    "parquet": ("penguins.parquet --target year --objective regression", "new-penguins.parquet"),
     "csv files for valid and test": (
         "part-train.csv --target species --valid part-valid.csv --test part-test.csv",
         "new-penguins.csv",
@@ -183,7 +192,7 @@ CASES = {
     "npz": ("digits.npz", "new-digits.npz"),
     "pt": ("digits.pt", "new-digits.pt"),
     "safetensors": ("digits.safetensors", "new-digits.safetensors"),
-    "own datasets": ("own.py:scans", "own.py:scans"),
+    "own datasets": ("own.py:scans", "own.py:new_scans"),
 }
 
 
@@ -209,4 +218,155 @@ def test_a_run_is_evaluated_and_predicts_raw_files_bit_for_bit_in_another_proces
     answers = tmp_path / "answers.parquet"
     assert elsewhere("predict", tmp_path / "run", new, "--out", answers) == 0
     found = pl.read_parquet(answers)
+    assert len(found) > 10 or case == "one text"
     assert found.equals(end.run.predict(new))
+    predictor = end.run.predictor
+    if predictor.target.task != "next-token":
+        inputs = Predictor.load(tmp_path / "run").encoder.encode(predictor.encoder.read(code_or(new)))
+        with reproducible(0, 1):
+            outputs = predict(end.run.model, predictor.batches(inputs), predictor.objective)
+        scores = outputs.scores.reshape(len(found), -1)
+        last = found.select(pl.last()).to_series().to_numpy()
+        assert np.array_equal(last, scores[:, -1].numpy().astype(last.dtype))
+
+
+def code_or(source: str):
+    return call_code(source) if is_code(source) else source
+
+
+@pytest.mark.parametrize("case", ["csv", "csv of texts", "csv of images", "npz"])
+def test_answers_stand_in_the_order_of_the_rows_and_don_t_depend_on_their_neighbours(case, raw, tmp_path, monkeypatch):
+    words, new = CASES[case]
+    end = trained(monkeypatch, *paths(words, raw), "--epochs", 1, "--out", tmp_path / "run", "--quiet")
+    encoder = end.run.predictor.encoder
+    source = encoder.read(raw / new)
+    rows = np.random.default_rng(0).permutation(len(source))
+    whole, mixed = end.run.predict(source), end.run.predict(source.take(rows) if case != "npz" else source[rows])
+    assert mixed.drop(pl.selectors.float()).equals(whole.drop(pl.selectors.float())[rows])
+    numbers = (frame.select(pl.selectors.float()).to_numpy() for frame in (mixed, whole[rows]))
+    np.testing.assert_allclose(*numbers, rtol=1e-5)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model" / "model.safetensors").read_bytes()
+
+
+def encoder(folder: Path):
+    return json.loads((folder / "model" / "model.json").read_text())["encoder"]
+
+
+def save_parts(kind: str, folder: Path, *, changed: bool) -> list[str]:
+    """Write files for train, valid and test, with other cells in the last two if `changed`; return how to train on them."""
+    folder.mkdir()
+    options: list[str] = []
+    if kind == "table":
+        frame, column = penguins().drop_nulls(), "species"
+        other = [
+            pl.lit("1e6").alias("bill_length_mm"),
+            pl.when(pl.int_range(pl.len()) % 2 == 0).then(None).otherwise(pl.lit("-7")).alias("body_mass_g"),
+            pl.lit("Atlantis").alias("island"),
+        ]
+    elif kind == "texts":
+        frame, column = passages().select("text", "president"), "president"
+        other = [(pl.lit("quantum zebra ") + pl.col("text").str.head(9)).alias("text")]
+    elif kind == "series":
+        frame, column = sales().with_columns(pl.col("sold").cast(pl.String)), "sold"
+        options = ["--group", "shop", "--time", "day", "--window", "5"]
+        other = [
+            pl.lit("hail").alias("weather"),
+            (pl.col("sold").cast(pl.Float64) * 1000).cast(pl.String).alias("sold"),
+        ]
+    else:
+        images, labels = digits()
+        (folder / "scans").mkdir()
+        for number, image in enumerate(images):
+            part = 0 if number % 4 < 2 else number % 4
+            scan = Image.fromarray(image if part == 0 or not changed else 255 - image)
+            scan = scan if part == 0 or not changed else scan.convert("RGB").resize((40, 50))
+            scan.save(folder / "scans" / f"{number}.png")
+        frame, column, other = (
+            pl.DataFrame({"scan": [f"scans/{n}.png" for n in range(len(images))], "digit": labels}),
+            "digit",
+            [],
+        )
+    if kind == "series":
+        parts = [frame.filter(shop=shop) for shop in ("Ana", "Bo", "Cy")]
+    else:
+        number = pl.int_range(pl.len()) % 4
+        parts = [frame.filter(number < 2), frame.filter(number == 2), frame.filter(number == 3)]
+    for place, (name, part) in enumerate(zip(("train", "valid", "test"), parts, strict=True)):
+        (part.with_columns(other) if place and changed else part).write_csv(folder / f"{name}.csv")
+    files = [str(folder / f"{name}.csv") for name in ("train", "valid", "test")]
+    return [files[0], "--target", column, "--valid", files[1], "--test", files[2], *options]
+
+
+@pytest.mark.parametrize("kind", ["table", "texts", "series", "images"])
+def test_nothing_in_held_out_rows_changes_weights_encoders_or_answers(kind, tmp_path, monkeypatch):
+    ends = []
+    for name in ("as it is", "changed"):
+        options = save_parts(kind, tmp_path / name, changed=name == "changed")
+        out = tmp_path / f"run {name}"
+        ends.append(trained(monkeypatch, *options, "--epochs", 1, "--out", out, "--quiet"))
+    assert ends[0].run.metrics != ends[1].run.metrics  # they were measured on what was changed
+    assert encoder(ends[0].run.folder) == encoder(ends[1].run.folder)
+    assert weights(ends[0].run.folder) == weights(ends[1].run.folder)
+    train = tmp_path / "as it is" / "train.csv"
+    assert ends[0].run.predict(train).equals(ends[1].run.predict(train))
+
+
+DRAWING = """
+import os, random, signal
+from pathlib import Path
+import numpy, torch
+
+calls = 0
+
+def change(image):
+    global calls
+    calls += 1
+    marker = Path("FOLDER/stop")
+    if calls == 20 and marker.exists():
+        marker.unlink(missing_ok=True)
+        os.kill(int(os.environ["TRUESTEP_TEST_PROCESS"]), signal.SIGTERM)
+    return (image + random.randrange(9) + numpy.random.randint(9) + torch.randint(9, (1,)).item()).clamp(0, 255)
+"""
+AUGMENTED = ("--augment.flip", "true", "--augment.shift", 1, "--augment.rotate", 9, "--augment.colour", 0.2)
+AUGMENTED = (*AUGMENTED, "--augment.mixup", 0.2, "--model", "resnet", "--model.args.dropout", 0.2, "--model.args.filters", 8, *FAST)
+
+
+def test_weights_are_the_same_with_any_number_of_workers_and_with_images_in_memory_or_in_their_files(
+    raw, tmp_path, monkeypatch
+):
+    (tmp_path / "own.py").write_text(DRAWING.replace("FOLDER", str(tmp_path)))
+    own = ("--augment.transform", f"{tmp_path / 'own.py'}:change")
+    for options in ((), own):
+        trained(
+            monkeypatch, raw / "scans", *AUGMENTED, *options, "--out", tmp_path / f"memory{len(options)}", "--quiet"
+        )
+    monkeypatch.setattr(images, "available_memory", lambda: 0)
+    for options in ((), own):
+        for workers in (0, 2, 4):
+            out = tmp_path / f"files{len(options)}-{workers}"
+            end = trained(monkeypatch, raw / "scans", *AUGMENTED, *options, "--data.workers", workers, "--out", out)
+            assert "decoded when they are needed" in end.err
+            assert weights(out) == weights(tmp_path / f"memory{len(options)}")
+    assert weights(tmp_path / "memory0") != weights(tmp_path / "memory2")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_same_weights(workers, raw, tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text(DRAWING.replace("FOLDER", str(tmp_path)))
+    monkeypatch.setenv("TRUESTEP_TEST_PROCESS", str(os.getpid()))
+    own = ("--augment.transform", f"{tmp_path / 'own.py'}:change")
+    options = (raw / "scans", *AUGMENTED, *own, "--data.workers", workers, "--quiet")
+    trained(monkeypatch, *options, "--out", tmp_path / "whole")
+
+    (tmp_path / "stop").touch()
+    (tmp_path / "own.py").write_text((tmp_path / "own.py").read_text() + "\n")  # its count begins anew
+    end = truestep("train", *options, "--out", tmp_path / "run")
+    assert end.code == 143, end.err
+    assert not (tmp_path / "run" / "model").exists()
+    end = truestep("train", "--resume", tmp_path / "run", *own, "--quiet")
+    assert end.code == 0, end.err
+
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate, get_worker_info
 
 from truestep import distributed, keyed
 from truestep.device import preserved_rng
@@ -164,7 +164,10 @@ class Batches:
                 generator=torch.Generator(),  # our own: the loader would draw a seed from the global one
             )
             iterator = iter(loader)
-        yield from iterator
+        for batch in iterator:
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
 
     def _transformed(self, batches: Iterator[Any], shares: Sequence[Tensor], epoch: int) -> Iterator[Any]:
         assert self.transform is not None
@@ -179,6 +182,14 @@ class _Examples(Dataset[Any]):
         self.data, self.seed, self.epoch = data, seed, epoch
 
     def __getitems__(self, indices: list[int]) -> Any:
+        try:
+            return self._batch(indices)
+        except InputError as error:
+            if get_worker_info() is None:
+                raise
+            return error  # raised in a worker, it would arrive with a traceback for a message
+
+    def _batch(self, indices: list[int]) -> Any:
         if not isinstance(self.data, Dataset):
             return take(self.data, torch.tensor(indices))
         examples: list[Any] = []
@@ -187,7 +198,13 @@ class _Examples(Dataset[Any]):
         ):
             keyed.seed_generators(int(key))
             examples.append(self.data[index])
-        return default_collate(examples)
+        try:
+            return default_collate(examples)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"dataset: expected examples that are alike, found others in one batch ({reason})."
+            ) from error
 
 
 def _unchanged(batch: Any) -> Any:

@@ -42,7 +42,7 @@ app = App(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 3 refused, 4 not finite, 130 or 143 stopped."""
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        app(_with_values(sys.argv[1:] if arguments is None else arguments), exit_on_error=False, print_error=False)
         sys.stdout.flush()  # here, where a full disk can still be reported
     except cyclopts.CycloptsError as error:
         _fail(str(error), InputError.exit_code)
@@ -57,6 +57,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{error.filename or 'output'}: {error.strerror}.", InputError.exit_code)
     except KeyboardInterrupt:
         _fail("stopped", 130)
+    except Exception as error:  # of code that the user named, one line is for them; a bug of ours shows itself whole
+        from truestep.code import place_of, told
+
+        if place_of(error) is None:
+            raise
+        _fail(told(error), InputError.exit_code)
+
+
+def _with_values(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `--augment.flip true` as `--augment.flip=true`: a switch alone would be true already."""
+    switches = {
+        f"--{section.name}.{option.name.replace('_', '-')}"
+        for section in fields(Recipe)
+        for option in section_fields(section.name)
+        if type_of(section.name, option.name) is bool
+    }
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in switches and argument in ("true", "false"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _fail(message: str, exit_code: int) -> None:
@@ -255,7 +278,7 @@ def predict(
         print(table.write_csv(), end="")
     else:
         write_table(table, out)
-        print(f"{len(table):,} predictions in {out}", file=sys.stderr)
+        print(f"{len(table):,} prediction{'s' * (len(table) != 1)} in {out}", file=sys.stderr)
 
 
 @app.command

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 import sys
 import traceback
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from truestep.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Generator
     from types import ModuleType
+
+FROM_WORKER = "Original Traceback (most recent call last)"  # in the message of an error, if it is from a worker
 
 _loaded: dict[Path, tuple[tuple[int, int], ModuleType]] = {}  # by file: its time and size when it was run, and itself
 
@@ -59,21 +62,53 @@ def load_code(name: str, what: str = "") -> Any:
     return found
 
 
+def call_code(name: str, what: str = "") -> Any:
+    """Return what the function that a text names returns; what is no function is returned itself.
+
+    Raises:
+        InputError: as `load_code`, or the function failed; it says in which line.
+    """
+    found = load_code(name, what)
+    if not callable(found):
+        return found
+    try:
+        return found()
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{what} '{name}': {told(error)}".lstrip()) from error
+
+
 def told(error: BaseException) -> str:
     """Return what someone's own code died of, in one line with the place where it did."""
-    words = " ".join(str(error).split())
+    words, place = " ".join(_last_line(error).split()), place_of(error)
     said = f"{type(error).__name__}: {words}" if words else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}, line {error.lineno})"
+    return f"{said} ({place})" if place else said
+
+
+def place_of(error: BaseException) -> str | None:
+    """Return the last line of someone's own code that an error came through, as `file, line 3`; None if it saw none."""
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if FROM_WORKER in str(error):
+        frames += re.findall(r'File "([^"]+)", line (\d+)', str(error))
     ours = str(Path(__file__).parent)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((ours, "<"))
-        and "site-packages" not in Path(frame.filename).parts
-        and not frame.filename.startswith(sys.base_prefix)
+    theirs = [
+        (name, line)
+        for name, line in frames
+        if not name.startswith((ours, "<"))
+        and "site-packages" not in Path(name).parts
+        and not name.startswith(sys.base_prefix)
     ]
-    return f"{said} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else said
+    return f"{Path(theirs[-1][0]).name}, line {theirs[-1][1]}" if theirs else None
+
+
+def _last_line(error: BaseException) -> str:
+    """Return the message of an error; of one from a process of a `DataLoader`, without the traceback in it."""
+    if FROM_WORKER not in str(error):
+        return str(error)
+    return str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__name__}: ")
 
 
 def _file(path: Path, where: str) -> ModuleType:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from truestep import folder, models
 from truestep.batches import EVALUATION_BATCH_SIZE, Batches, as_batches, batches_on
+from truestep.code import call_code, is_code
 from truestep.data import Encoder, ImageEncoder, StreamEncoder, Target, encoder_from_json, target_from_json
 from truestep.device import FLOAT32, Precision, choose, preserved_rng, reproducible
 from truestep.errors import InputError, RefusedError
@@ -170,12 +171,15 @@ class Predictor:
         """Return one row for each of the source's: its id if it has one, the prediction, and the probabilities.
 
         Args:
-            source: a CSV or Parquet file, a table, or arrays, as for training but without the target.
+            source: a CSV or Parquet file, a table, or arrays, as for training but without the target; or
+                `file.py:function` that returns such, which is run.
             say: called with a sentence for whatever training did not know, such as a new category.
             tokens: to continue each text by, for a model of the next token.
         """
         import polars as pl
 
+        if isinstance(source, str) and is_code(source):
+            source = call_code(source, "data")
         raw = self.encoder.read(source)
         for note in self.encoder.notes(raw):
             say(note)

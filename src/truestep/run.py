@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset
 
 from truestep import distributed, folder, models, overview
 from truestep.batches import Batches, StreamedBatches, number_of
-from truestep.code import is_code, load_code
+from truestep.code import call_code, is_code, load_code
 from truestep.data import (
     ArrayEncoder,
     Augment,
@@ -32,7 +32,7 @@ from truestep.data import (
     load,
 )
 from truestep.device import Precision, choose, choose_threads, reproducible
-from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
+from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError, TruestepError
 from truestep.evaluation import measure
 from truestep.loop import Fitted, fit
 from truestep.metrics import higher_is_better
@@ -321,7 +321,8 @@ def evaluate_folder(
         if not len(part := data.splits[split]):
             raise InputError(f"split: this run has no {split} rows.")
         return {"split": split} | _figures(predictor.objective, *predictor.measure(_held_out(predictor, part)))
-    batches = predictor.batches(predictor.encoder.encode_labelled(source, predictor.target))
+    labelled = call_code(source, "data") if is_code(source) else source
+    batches = predictor.batches(predictor.encoder.encode_labelled(labelled, predictor.target))
     return {"split": Path(source).name} | _figures(predictor.objective, *predictor.measure(batches))
 
 
@@ -360,8 +361,7 @@ def _same_data(path: Path, recipe: Recipe, *, show: bool = False) -> Data:
 def load_data(recipe: Recipe, source: Any, *, show: bool = False) -> Data:
     """Read and split the data as the recipe says."""
     if isinstance(source, str) and is_code(source):
-        source = load_code(source)
-        source = source() if callable(source) else source
+        source = call_code(source, "data")
     with Counter("reading", enabled=show and distributed.is_main()) as counter:
         return load(source, recipe.data, task=recipe.objective.name, seed=recipe.run.seed, progress=counter)
 
@@ -488,12 +488,13 @@ def _opened(path: Path, recipe: Recipe, data: Data, *, resume: bool) -> Generato
         _write_recipe(path, recipe)
     try:
         yield
-    except InputError:
-        if not resume and distributed.is_main() and not (path / "metrics.jsonl").exists():
-            shutil.rmtree(made, ignore_errors=True)
-        raise
     except Interrupted as error:
         raise Interrupted(f"{error}. Go on with: truestep train --resume {path}", error.exit_code) from None
+    except Exception as error:
+        is_wrong = isinstance(error, InputError) or not isinstance(error, TruestepError)  # their input, or their code
+        if is_wrong and not resume and distributed.is_main() and not (path / "metrics.jsonl").exists():
+            shutil.rmtree(made, ignore_errors=True)
+        raise
 
 
 def _write_recipe(path: Path, recipe: Recipe) -> None:

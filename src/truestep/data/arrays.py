@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from operator import index
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from truestep.data.examples import as_array, check_finite, read_inputs, read_pair
+from truestep.data.examples import as_array, check_finite, is_pair, read_inputs, read_pair
+from truestep.data.own import Arrays, read_own, read_own_inputs
 from truestep.data.scale import mean_and_std, to_float32
 from truestep.data.targets import Target, encode_array_targets
 from truestep.errors import InputError
@@ -51,7 +53,11 @@ class ArrayEncoder:
         return {"kind": "array", "shape": list(self.shape)}
 
     def read(self, source: Any) -> np.ndarray:
-        """Return inputs from an array, a tensor, or a dataset."""
+        """Return inputs from a file of arrays, an array, a tensor, or a dataset, with targets beside them or not."""
+        if isinstance(source, str | Path):
+            return read_own_inputs(Path(source))
+        if is_pair(source):
+            source = source[0]
         return read_inputs(cast("Any", source)) if isinstance(source, Dataset) else as_array(source, "inputs")
 
     def encode(self, raw: Any) -> Tensor:
@@ -75,8 +81,12 @@ class ArrayEncoder:
         return inputs
 
     def encode_labelled(self, source: Any, target: Target) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets of a pair of arrays or a dataset."""
-        inputs, targets = read_pair(source)
+        """Return inputs and targets of a file of arrays, a pair of arrays or a dataset."""
+        if isinstance(source, str | Path):
+            own = cast("Arrays", read_own(source))  # of a file, nothing else can come
+            inputs, targets = own.inputs, own.targets
+        else:
+            inputs, targets = read_pair(source)
         return self.encode(inputs), encode_array_targets(targets, target)
 
     def ids(self, raw: Any) -> None:  # noqa: ARG002 - arrays have none
