@@ -23,6 +23,7 @@ from cyclopts import App, Group, Parameter
 
 from truestep import __version__
 from truestep.errors import InputError, TruestepError
+from truestep.listing import harmless
 from truestep.recipe import Recipe, section_fields, type_of
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
 
 def _fail(message: str, exit_code: int) -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
-        print(f"truestep: {' '.join(message.split())}", file=sys.stderr)
+        print(f"truestep: {harmless(' '.join(message.split()), 10_000)}", file=sys.stderr)
     sys.exit(exit_code)
 
 
@@ -328,7 +329,7 @@ def data(
             print(listing.plain(line, sys.stdout.encoding))
     if found["problems"]:
         sys.stdout.flush()
-        raise InputError(listing.harmless(f"{source}: {' '.join(found['problems'])}", 10_000))
+        raise InputError(f"{source}: {' '.join(found['problems'])}")
 
 
 def _print_bundled(*, json: bool) -> None:

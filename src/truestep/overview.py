@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
@@ -20,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from truestep.data import Data, ImageEncoder, SequenceEncoder, Split, StreamEncoder, TextEncoder, suspects
-from truestep.data.image_files import read_headers
+from truestep.data.image_files import image_paths, read_headers
 from truestep.data.table import shorten
 from truestep.data.texts import texts_of
 from truestep.data.tokenizers import UNKNOWN
@@ -115,9 +114,9 @@ def _inputs(data: Data) -> dict[str, Any]:
 def _image_sizes(data: Data) -> dict[str, Any]:
     assert data.table is not None
     assert isinstance(data.encoder, ImageEncoder)
-    cells = data.table.column(data.encoder.column)
-    rows = np.unique(np.linspace(0, len(cells) - 1, min(len(cells), IMAGES_LOOKED_AT)).round().astype(np.int64))
-    headers = read_headers([os.path.join(data.table.folder or "", cells[int(row)]) for row in rows])  # noqa: PTH118 - as the table's paths are made
+    paths = image_paths(data.table, data.encoder.column)
+    rows = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), IMAGES_LOOKED_AT)).round().astype(np.int64))
+    headers = read_headers([paths[row] for row in rows])
     sizes = Counter((header.width, header.height) for header in headers)
     most = [{"width": width, "height": height, "images": count} for (width, height), count in sizes.most_common(5)]
     sides = [sorted(side) for side in zip(*sizes, strict=True)]
