@@ -157,3 +157,78 @@ def test_a_dataset_that_is_only_read_from_its_beginning_is_trained_on_and_resume
     with pytest.raises(ts.InputError, match="its order is its own"):
         ts.train(source, out=tmp_path / "none", max_steps=3, balance="sampler", show=False)
     assert not (tmp_path / "none").exists()
+
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, num_features, num_outputs, width=8):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(num_features, width), nn.ReLU(), nn.Linear(width, num_outputs))
+        self.register_buffer("scale", torch.full((), 0.5), persistent=False)  # is in no state_dict
+
+    def forward(self, features):
+        return self.layers(features * self.scale)
+"""
+
+
+def test_a_model_of_ones_own_is_trained_saved_and_run_again_only_if_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    run = ts.train(
+        (X, YES), model="net.py:Net", out="run", epochs=20, lr=0.03, show=False, **{"model.args": {"width": 12}}
+    )
+    assert run.metrics["accuracy"] > 0.85
+    assert run.model.layers[0].out_features == 12
+    with pytest.raises(ts.RefusedError, match="a saved model runs none"):
+        ts.Predictor.load("run")
+    with pytest.raises(ts.InputError, match=r"this run.s is .net\.py:Net., found"):
+        ts.Predictor.load("run", own_model="net.py:Other")
+    before = torch.get_rng_state()
+    again = ts.Predictor.load("run", own_model="net.py:Net")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert again.predict(X).equals(run.predict(X))
+
+    with pytest.raises(
+        ts.RefusedError, match=r"model.name names code, net.py:Net\. .* say it with --model.name net.py:Net"
+    ):
+        ts.train((X, YES), recipe="run/recipe.toml", out="again", show=False)
+    repeated = ts.train((X, YES), recipe="run/recipe.toml", model="net.py:Net", out="again", show=False)
+    assert all(torch.equal(p, q) for p, q in zip(run.model.parameters(), repeated.model.parameters(), strict=True))
+    with pytest.raises(ts.RefusedError, match="names code"):
+        ts.train((X, YES), resume="run", epochs=21, show=False)
+    assert ts.train((X, YES), resume="run", epochs=21, model="net.py:Net", show=False).results["epochs"] == 21
+
+
+def test_weights_are_taken_over_frozen_and_let_go(tmp_path):
+    first = ts.train((X, YES), out=tmp_path / "first", epochs=3, show=False)
+    said = []
+    choices = {"init": str(tmp_path / "first"), "freeze": ["hidden.*"], "epochs": 2, "show": False, "say": said.append}
+    three = (X[:, 0] > 0.5).astype(int) + YES
+    frozen = ts.train((X, three), out=tmp_path / "frozen", **choices)
+    assert any("took 4 of 6 weights" in sentence for sentence in said)
+    assert any("output.weight" in sentence for sentence in said)
+    assert torch.equal(frozen.model.hidden[0].weight, first.model.hidden[0].weight)
+    free = ts.train((X, three), out=tmp_path / "free", **choices, **{"model.unfreeze_epoch": 2})
+    assert not torch.equal(free.model.hidden[0].weight, first.model.hidden[0].weight)
+    slow = ts.train((X, three), out=tmp_path / "slow", epochs=2, show=False, init=str(tmp_path / "first"),
+                    **{"optimizer.lrs": {"hidden.*": 1e-12}})  # fmt: skip
+    assert torch.allclose(slow.model.hidden[0].weight, first.model.hidden[0].weight, atol=1e-6)
+
+    with pytest.raises(ts.InputError, match="expected frozen weights, found none"):
+        ts.train((X, YES), out=tmp_path / "bad", show=False, **{"model.unfreeze_epoch": 2})
+    with pytest.raises(ts.InputError, match="nothing"):
+        ts.train((X, YES), out=tmp_path / "bad", show=False, freeze=["nothing.*"])
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_sampler_draws_rare_classes_as_often_as_others(tmp_path):
+    rare = (RNG.random(len(X)) < 0.1).astype(int)
+    weights = {}
+    for balance in ("none", "sampler"):
+        run = ts.train((X * 0, rare), out=tmp_path / balance, epochs=6, balance=balance, show=False, valid=0, test=0)
+        weights[balance] = run.predict(X[:1] * 0)["probability_1"][0]  # inputs say nothing: the share that was seen
+    assert weights["none"] == pytest.approx(rare.mean(), abs=0.06)
+    assert weights["sampler"] == pytest.approx(0.5, abs=0.06)

@@ -21,7 +21,7 @@ from truestep import folder, models
 from truestep.batches import EVALUATION_BATCH_SIZE, Batches, as_batches, batches_on
 from truestep.code import call_code, is_code
 from truestep.data import Encoder, ImageEncoder, StreamEncoder, Target, encoder_from_json, target_from_json
-from truestep.device import FLOAT32, Precision, choose, reproducible
+from truestep.device import FLOAT32, Precision, choose, preserved_rng, reproducible
 from truestep.errors import InputError, RefusedError
 from truestep.evaluation import evaluation_mode, measure
 from truestep.generation import continue_text
@@ -137,6 +137,8 @@ class Predictor:
         except RefusedError as error:
             raise RefusedError(f"{path / 'model.json'}: {error}") from None
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+            if isinstance(error, InputError) and own_model is not None:
+                raise  # it is the user's own code that is wrong, or not the one that was trained
             words = " ".join(str(error).split())
             raise RefusedError(f"{path / 'model.json'}: damaged ({type(error).__name__}: {words}).") from None
         folder.load_weights(path, model, str(content.get("weights_sha256")))
@@ -233,13 +235,11 @@ def _built(architecture: Mapping[str, Any], own_model: str | None) -> nn.Module:
     name, args = architecture["name"], architecture["args"]
     if own_model is not None and own_model != name:
         raise InputError(f"model: this run's is '{name}', found '{own_model}'.")
-    try:
-        with torch.device("meta"):  # takes no memory, whatever sizes a damaged file may ask for
-            return models.build(name, args, trusted=own_model is not None)
-    except (InputError, RuntimeError, NotImplementedError):
-        if own_model is None:
-            raise
-        return models.build(name, args, trusted=True)  # not every model of one's own can do without values
+    if own_model is not None:  # whole, because it may hold values that are not among its weights
+        with preserved_rng():
+            return models.build(name, args, trusted=True)
+    with torch.device("meta"):  # takes no memory, whatever sizes a damaged file may ask for
+        return models.build(name, args)
 
 
 def preparation(encoder: Encoder) -> Callable[[Any, Keys], Any] | None:

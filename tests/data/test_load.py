@@ -75,3 +75,15 @@ def test_pandas_frames_go_through_polars(monkeypatch):
 def test_lazy_frames_and_compact_types_are_taken():
     iris = read_table("iris").frame.with_columns(pl.col("species").cast(pl.Categorical)).lazy()
     assert torch.equal(load(iris, target="species").train.inputs["numeric"], load("iris").train.inputs["numeric"])
+
+
+def test_rows_without_a_target_are_left_out_and_named(tmp_path):
+    lines = ["x,y", *(f"{i * 0.5},{'' if i in (3, 8) else 'ab'[i % 2]}" for i in range(40))]
+    (tmp_path / "x.csv").write_text("\n".join(lines))
+    data = load(tmp_path / "x.csv", target="y")
+    assert data.facts.rows == 38
+    assert "2 of 40 rows have no 'y' and are left out (the first: x.csv, line 5)." in data.facts.notes
+    names = torch.cat([split.names[split.rows] for split in data.splits.values()])
+    assert sorted(names.tolist()) == [i for i in range(40) if i not in (3, 8)]
+    whole = load(pl.read_csv(tmp_path / "x.csv").with_columns(pl.col("y").fill_null("a")), target="y")
+    assert set(data.train.names[data.train.rows].tolist()) <= set(whole.train.rows.tolist())  # they move no other row

@@ -22,7 +22,7 @@ from truestep.data.arrays import ArrayEncoder
 from truestep.data.columns import NUMERIC_KINDS, Column, as_text, check_kinds, describe, numbers_of
 from truestep.data.examples import scan_dataset
 from truestep.data.facts import Facts
-from truestep.data.image_files import image_keys, looks_like_images
+from truestep.data.image_files import image_keys, looks_like_images, pixel_keys
 from truestep.data.images import ImageEncoder
 from truestep.data.keys import array_keys, row_keys, split_keys, values_of
 from truestep.data.own import Arrays, Datasets, check_iterable, is_own, read_own
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 FEWEST_ROWS = 10  # no split of fewer says anything
 SPLITS = ("train", "valid", "test")
+GIVEN, BY_CONTENT, BY_NUMBER = "as the source is split", "by the content of each row", "by the number of each example"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Data:
     test: Split
     facts: Facts
     keys: np.ndarray | None  # (N,) uint64, equal for equal inputs, whatever the machine; None if nobody has read them
+    table: Table | None = None  # its rows as people know them: where each stands, its image's name or its text, no more
+    split_by: str = ""  # what decided where a row belongs, in words
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -125,14 +128,45 @@ def load(
     check_task(task)
     own = read_own(source, _name(source)) if is_own(source) else _table(source, choices)
     if isinstance(own, Table):
-        return _load_table(own, _name(source), choices, task, seed, progress)
+        own = _with_targets(own, choices)
+        data = _load_table(own, _name(source), choices, task, seed, progress)
+        return replace(data, table=_known_by(own, data.encoder), split_by=_split_by(own, choices, data.target))
     if choices.target is not None or choices.drop or choices.kinds or choices.group or choices.time:
         raise InputError(
             "target, drop, kinds, group, time: expected none of them for arrays and datasets, which have no columns."
         )
     if isinstance(own, Arrays):
-        return _load_arrays(own, _name(source), choices, task, seed)
-    return _load_datasets(own, _name(source), choices, task, seed, progress)
+        data = _load_arrays(own, _name(source), choices, task, seed)
+        given = own.belongs is not None
+    else:
+        data = _load_datasets(own, _name(source), choices, task, seed, progress)
+        given = own.valid is not None or own.test is not None
+    return replace(data, split_by=GIVEN if given else BY_NUMBER if isinstance(own, Datasets) else BY_CONTENT)
+
+
+def _known_by(table: Table, encoder: Encoder) -> Table:
+    """Return the rows with what people know them by and nothing else, which would fill the memory during a run."""
+    shown = [name for name in (getattr(encoder, "column", None), "file") if name in table.columns]
+    return replace(table, frame=pl.DataFrame([table.column(name) for name in shown]))
+
+
+def _split_by(table: Table, choices: DataChoices, target: Target) -> str:
+    """Return what decided where a row of a table belongs, in words."""
+    group, time = choices.group or table.group, choices.time or table.time
+    if files := [part for part in (choices.valid, choices.test) if isinstance(part, str)]:
+        return f"by the files given: {listed(files)}"
+    if table.belongs is not None:
+        return GIVEN
+    by_group, by_time = group and choices.split in ("auto", "groups"), time and choices.split in ("auto", "time")
+    if choices.window:  # rows of a series are in order, whether or not a column says so
+        by_time = choices.split == "time" or (choices.split == "auto" and not group)
+    if by_group or by_time:
+        parts = [f"by groups of '{group}'"] if by_group else []
+        parts += [f"by time, of '{time}'" if time else "by time, as the rows stand"] if by_time else []
+        return " and ".join(parts)
+    if target.task == "next-token" and len(table) == 1:
+        return "by place: the text is cut into consecutive pieces"
+    return f"{BY_CONTENT}; every class at exactly its share" if choices.stratify else BY_CONTENT
 
 
 def _name(source: Any) -> str:
@@ -253,6 +287,8 @@ def _load_table(
         encoder, inputs = ImageEncoder.fit_encode(
             table, rows[0], column=column, size=choices.image_size, progress=progress
         )
+        if isinstance(inputs, Tensor):  # copies in another format or under another name show only now
+            keys = pixel_keys(inputs)
     elif how == "text":
         encoder, inputs = TextEncoder.fit_encode(
             table, rows[0], column=column, tokenizer=choices.tokenizer, vocabulary=choices.vocabulary,
@@ -266,7 +302,23 @@ def _load_table(
     remarks = (*getattr(encoder, "remarks", ()), *getattr(inputs, "notes", ()))
     found = Facts(len(table), described, notes=[*table.notes, *notes, *remarks])
     columns = values_of(table, used) if how == "table" else ()
-    return _data(name, encoder, target, (inputs, targets), targets, rows, found, keys, columns, used, split_by)
+    names = None if table.rows is None else torch.as_tensor(np.asarray(table.rows))
+    return _data(name, encoder, target, (inputs, targets), targets, rows, found, keys, columns, used, split_by, names)
+
+
+def _with_targets(table: Table, choices: DataChoices) -> Table:
+    """Return the rows that have a target; without one a row teaches nothing, and says nothing about a model."""
+    name = choices.target or table.target
+    if name not in table.columns or choices.window:  # windows need every row
+        return table
+    missing = table.column(name).is_null()
+    count = int(missing.sum())
+    if not 0 < count < len(table):
+        return table
+    first = table.place(int(missing.arg_max() or 0))
+    note = f"{count:,} of {len(table):,} rows have no '{name}' and are left out (the first: {first})."
+    taken = table.take(np.flatnonzero(~missing.to_numpy()))
+    return replace(taken, notes=[*table.notes, note])
 
 
 def _features(
@@ -555,12 +607,13 @@ def _data(
     columns: Iterable[pl.Series] = (),
     used: Mapping[str, str] | None = None,
     split: str = "rows",
+    names: Tensor | None = None,
 ) -> Data:
     """Look at everything once more, and put it together."""
     splits: dict[str, Tensor] = dict(zip(SPLITS, rows, strict=True))
     facts.examine(found, target, known, splits, keys=keys, columns=columns, used=used, split=split)
     lengths = getattr(examples[0], "lengths", None) if isinstance(examples, tuple) else None  # of texts
-    train, valid, test = (Split(examples, known, part, lengths) for part in rows)
+    train, valid, test = (Split(examples, known, part, lengths, names) for part in rows)
     return Data(name, encoder, target, train, valid, test, found, keys)
 
 

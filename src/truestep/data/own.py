@@ -507,7 +507,7 @@ def check_iterable(
     if valid is None:
         raise InputError(
             f"{name}: expected validation data beside a dataset that can't be split (it has no example numbers), found "
-            "none. Return (train, valid), or choose valid=0 to go without."
+            "none. Return (train, valid)."
         )
     if shuffled:
         raise InputError(
