@@ -331,7 +331,18 @@ def change(image):
     return (image + random.randrange(9) + numpy.random.randint(9) + torch.randint(9, (1,)).item()).clamp(0, 255)
 """
 AUGMENTED = ("--augment.flip", "true", "--augment.shift", 1, "--augment.rotate", 9, "--augment.colour", 0.2)
-AUGMENTED = (*AUGMENTED, "--augment.mixup", 0.2, "--model", "resnet", "--model.args.dropout", 0.2, "--model.args.filters", 8, *FAST)
+AUGMENTED = (
+    *AUGMENTED,
+    "--augment.mixup",
+    0.2,
+    "--model",
+    "resnet",
+    "--model.args.dropout",
+    0.2,
+    "--model.args.filters",
+    8,
+    *FAST,
+)
 
 
 def test_weights_are_the_same_with_any_number_of_workers_and_with_images_in_memory_or_in_their_files(

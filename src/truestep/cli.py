@@ -50,17 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(str(error), error.exit_code)
     except BrokenPipeError:  # whoever read our output has seen enough
         _drop_output()
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
-        _drop_output()
-        _fail(f"{error.filename or 'output'}: {error.strerror}.", InputError.exit_code)
     except KeyboardInterrupt:
         _fail("stopped", 130)
-    except Exception as error:  # of code that the user named, one line is for them; a bug of ours shows itself whole
+    except Exception as error:
         from truestep.code import place_of, told
 
-        if place_of(error) is None:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            _drop_output()
+            _fail(f"{error.filename or 'output'}: {error.strerror}.", InputError.exit_code)
+        if place_of(error) is None:  # a bug of ours shows itself whole
             raise
         _fail(told(error), InputError.exit_code)
 

@@ -134,7 +134,7 @@ def odd_folders(root):
     yield root / "none", r"none: expected images \(.bmp, .*.webp\), found none\."
     (root / "others").mkdir()
     (root / "others" / "a.heic").write_text("")
-    yield root / "others", r"others: expected images .* found 1 other files \('a.heic'\)"
+    yield root / "others", r"others: expected images .* found 1 other file \('a.heic'\)"
     (root / "hollow" / "cat").mkdir(parents=True)
     yield root / "hollow", "hollow: expected images .* found none"
     write(class_folders(root / "beside") / "loose.png")

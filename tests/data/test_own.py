@@ -424,7 +424,7 @@ FILES = [
     ("a.npz", npz(x=X, other=Y), "a.npz: expected an array of targets named targets, target, y, labels or label, found x (20, 3), other (20,)."),
     ("a.npz", npz(y=Y), "a.npz: expected an array of inputs named inputs, x, features, images or data, found y (20,)."),
     ("a.npz", npz(), "a.npz: expected datasets or arrays, found an empty dict."),
-    ("a.npz", npz(x=X, y=Y[:-1]), "a.npz: data: expected as many targets as inputs, found 20 inputs, 19 targets"),
+    ("a.npz", npz(x=X, y=Y[:-1]), "a.npz: expected as many targets as inputs, found 20 inputs, 19 targets"),
     ("a.npz", npz(x=header(CLAIM), y=Y), "a.npz, array 'x': damaged: its header says 72000000000000 bytes (float64, (1000000000000, 9)), found 0."),
     ("a.npz", npz(x=header("{'descr': __import__('os'), 'fortran_order': False, 'shape': (1,), }"), y=Y), "a.npz, array 'x': not a NumPy array"),
     ("a.npz", npz(x=b"hello", y=Y), "a.npz, array 'x': not a NumPy array"),

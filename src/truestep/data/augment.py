@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from truestep import keyed
+from truestep.code import told
 from truestep.errors import InputError
 from truestep.nest import take
 
@@ -185,7 +186,11 @@ class Transformed(Dataset[tuple[Tensor, Tensor]]):
         return len(self.targets)
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
-        image = self.function(take(self.images, torch.tensor([row]))[0])
+        image = take(self.images, torch.tensor([row]))[0]
+        try:
+            image = self.function(image)
+        except Exception as error:
+            raise InputError(f"augment.transform, {self.name}: {told(error)}") from error
         if not isinstance(image, Tensor) or image.ndim != 3:  # pyright: ignore[reportUnnecessaryIsInstance]
             found = f"shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InputError(f"augment.transform, {self.name}: expected a tensor (C, H, W) back, found {found}.")

@@ -129,7 +129,7 @@ def _table(
         plural = "s are no images and were" if len(others) > 1 else " is no image and was"
         notes.append(f"{len(others)} file{plural} left out ({shown(min(others))}).")
     if not images:
-        found = f"{len(others)} other files ({shown(min(others))})" if others else "none"
+        found = f"{len(others)} other file{'s' * (len(others) > 1)} ({shown(min(others))})" if others else "none"
         raise InputError(f"{root}: expected images ({', '.join(IMAGE_SUFFIXES)}), found {found}.")
     try:
         "/".join(images).encode()
@@ -147,6 +147,7 @@ def _table(
         belongs=[SPLITS[image.split("/")[0].lower()] for image in images] if is_split else None,
         folder=root,
         notes=notes,
+        places=lambda row: f"{name}/{images[row]}",
     )
 
 

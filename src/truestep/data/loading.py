@@ -239,6 +239,8 @@ def _load_table(
     _check_columns(table, choices, target_name)
     if task == "next-token" or (target_name is None and "text" in table.kinds.values()):
         return _load_stream(table, name, choices, seed)
+    if target_name is None and "image" in table.kinds.values():
+        raise InputError(f"{table.name}: expected a folder for each class, found images without classes.")
     if target_name is None:
         raise InputError(
             f"{table.name}: expected the name of the column to learn, found no target. "
@@ -632,7 +634,7 @@ def _check_columns(table: Table, choices: DataChoices, target: str | None) -> No
             what = "the target" if column == target else "no column"
             raise InputError(
                 f"{option}: expected one of the columns {listed(table.columns)}, found '{column}', {what}."
-                f"{did_you_mean(column, table.columns)}"
+                f"{'' if column == target else did_you_mean(column, table.columns)}"
             )
     if target in choices.drop or target in choices.kinds:
         raise InputError(f"drop, kinds: expected columns to learn from, found the target '{target}'.")

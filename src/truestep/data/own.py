@@ -364,7 +364,7 @@ def _pair(part: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         return read_pair(part)
     except InputError as error:
-        raise InputError(f"{name}: {error}" if name != "data" else str(error)) from None
+        raise InputError(f"{name}: {str(error).removeprefix('data: ')}" if name != "data" else str(error)) from None
 
 
 def _numbers(values: Any, name: str) -> np.ndarray:

@@ -214,7 +214,8 @@ class SequenceEncoder:
             of = f" of one {self.group}" if self.group else ""
             raise InputError(
                 f"{table.name}: expected at least {self.window + horizon} rows{of} that follow each other (window "
-                f"{self.window}, horizon {horizon}), found at most {longest}. Choose a smaller window."
+                f"{self.window}, horizon {horizon}), found at most {longest}. "
+                f"{'Choose a smaller window.' if horizon else 'Give the rows before them, too, or choose a smaller window in training.'}"
             )
         starts = starts[order.rows[starts + self.window - 1].argsort()]
         rows = torch.from_numpy(order.rows)

@@ -53,7 +53,16 @@ def read_text_table(path: Path) -> Table:
         notes = [f"{name}: {what} passed over ({listed(passed_over, 3)})."]
     target = "label" if "label" in columns else None
     kinds = {"file": "id", "text": "text"}
-    return Table(pl.DataFrame(columns), name, target=target, kinds=kinds, belongs=belongs, folder=path, notes=notes)
+    return Table(
+        pl.DataFrame(columns),
+        name,
+        target=target,
+        kinds=kinds,
+        belongs=belongs,
+        folder=path,
+        notes=notes,
+        places=lambda row: f"{name}/{files[row]}",
+    )
 
 
 def is_text_folder(path: Path) -> bool:
