@@ -98,8 +98,9 @@ def train(
     """Train a model on data, and leave everything about it in a folder.
 
     Args:
-        source: a bundled data set, a CSV or Parquet file, a table, a tuple (inputs, targets) of arrays, or a PyTorch
-            dataset. None takes the recipe's.
+        source: whatever `truestep.data.load` takes: the name of a bundled data set, a file or a folder, a table, arrays,
+            PyTorch or Hugging Face datasets; or `file.py:function` or `package.module:function`, which gives one of
+            these. None takes the recipe's.
         target: the column to predict.
         recipe: where all choices begin: a `Recipe` or its file. None takes the defaults, or those of `resume`.
         out: the folder, new or empty. None makes one under `runs/`.
@@ -249,12 +250,16 @@ def _check_prolonged(before: Recipe, now: Recipe) -> None:
 
 def choose_objective(recipe: Recipe, data: Data) -> Objective:
     """Return the objective that the data's target asks for, with the recipe's details."""
-    targets, choices = data.train.targets, recipe.objective
+    choices = recipe.objective
+    targets = (data.train if len(data.train) else data.valid).targets  # nobody has read all of a stream's
+    if data.target.has_classes and len(targets) and bool((targets == targets[0]).all()):
+        only = (data.target.class_names or ())[int(targets[0])]
+        raise InputError(f"target: expected at least two classes to train on, found '{only}' in every training row.")
     match data.target.task:
         case "multiclass":
             weights = None
             if choices.balance == "weights":  # as scikit-learn: N / (C * count)
-                counts = targets.bincount(minlength=data.target.num_outputs).double()
+                counts = targets.bincount(minlength=data.target.num_outputs).double().clamp(min=1)
                 weights = tuple((len(targets) / (len(counts) * counts)).tolist())
             return Multiclass(data.target.num_outputs, weights, choices.label_smoothing)
         case "binary":
@@ -428,7 +433,8 @@ def _training_batches(data: Data, recipe: Recipe, device: torch.device) -> Batch
     if recipe.augment.transform:
         examples = Transformed(examples, load_code(recipe.augment.transform), recipe.augment.transform)
     if recipe.objective.balance == "sampler" and data.target.has_classes:
-        weights = 1 / split.targets.bincount(minlength=len(data.target.class_names or ())).double()[split.known]
+        counts = split.targets.bincount(minlength=len(data.target.class_names or ())).double()
+        weights = 1 / counts.clamp(min=1)[split.known]
     return Batches(
         examples,
         recipe.train.batch_size,
