@@ -70,7 +70,7 @@ def test_what_is_too_much_is_counted():
     text = "\n".join(lines(content(columns=50, classes=40), 100))
     assert "and 44 more numeric; --json has all" in text
     assert "and 20 more; --json has all" in text
-    assert "and 10 more notes; --json has all" in text
+    assert "and 15 more notes; --json has all" in text
     counts = [int(found) for found in re.findall(r"x\d+ +([\d,]+) +\d+\.\d%", text.replace(",", ""))]
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] == 1, "the rarest is there"
