@@ -50,7 +50,7 @@ def runs(tmp_path_factory):
         "own": f"penguins.csv --target species --model {folder / 'net.py'}:Net",
     }.items():
         source, *options = words.split()
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             main(["train", str(folder / source), *options, "--epochs", "1", "--out", str(folder / name), "--quiet"])
     return folder
 
