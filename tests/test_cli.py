@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
+from PIL import Image
 
 from truestep.cli import main
+from truestep.data import load
 from truestep.data.bundled import BUNDLED
 from truestep.folder import read_metrics
+from truestep.listing import cells
 from truestep.prediction import Predictor
 
 
@@ -354,7 +359,6 @@ BAD = {
     "train ragged.csv --target y": "line 3",
     "train latin.csv --target y": "UTF-8",
     "train twice.csv --target y": "twice",
-    "train gaps.csv --target y": "missing",
     "train good.csv --target survived --out good.csv": "expected a folder, found a file",
     "train good.csv --target survived --out full": "expected a new or empty folder",
     "train good.csv --target survived --out good.csv/run": "found a file",
@@ -380,7 +384,6 @@ FILES = {
     "few.csv": "x,y\n1,a\n2,b\n",
     "ragged.csv": "x,y\n1,a\n2\n3,b\n",
     "twice.csv": "y,x,x\n" + "a,1,2\n" * 20,
-    "gaps.csv": "x,y\n" + "".join(f"{i},{'ab'[i % 2] if i != 7 else ''}\n" for i in range(20)),
     "bad.toml": "[train]\nepoch = 3\n",
     "broken.toml": "[train\n",
     "section.toml": "[trian]\nepochs = 3\n",
@@ -490,13 +493,171 @@ def test_data_shows_what_was_understood(tmp_path, capsys):
     (tmp_path / "passengers.csv").write_text(PASSENGERS)
     code, out, _ = truestep("data", tmp_path / "passengers.csv", "--target", "survived", capsys=capsys)
     assert code == 0
-    for words in ("20 rows", "survived, binary", "passenger", "categorical", "no 10, yes 10"):
+    for words in ("20 rows", "by the content of each row", "survived, binary", "passenger", "categorical"):
         assert words in out
+    assert re.search(r"no +10 +50.0%  \u2588+\n +yes +10 +50.0%  \u2588+\n", out)
+    assert re.search(r"age +numeric +1 ", out), "one gap"
 
     code, out, _ = truestep("data", capsys=capsys)
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == list(BUNDLED)
+    code, out, _ = truestep("data", "--json", capsys=capsys)
+    assert [known["name"] for known in json.loads(out)["bundled"]] == list(BUNDLED)
 
     code, out, _ = truestep("data", "iris", "--json", capsys=capsys)
     assert code == 0
     assert json.loads(out)["classes"] == {"setosa": 50, "versicolor": 50, "virginica": 50}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """One small source of every kind, by what to type."""
+    folder = tmp_path_factory.mktemp("sources")
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        for kind in ("photos", "letters"):
+            (folder / kind / label).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(0, 255, (20 + number, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / label / f"{number}.png")
+            (folder / "letters" / label / f"{number}.txt").write_text(f"a {label} sat on mat {number}, the {label} sat")
+    (folder / "book.txt").write_text("It was the best of times, it was the worst of times.\n" * 60)
+    days = [f"2024-0{1 + day // 28}-{1 + day % 28:02},{day % 7},{day % 5}" for day in range(84)]
+    (folder / "sales.csv").write_text("day,price,sold\n" + "\n".join(days) + "\n")
+    np.savez(folder / "arrays.npz", X=rng.normal(size=(40, 3)), y=np.arange(40) % 2)
+    (folder / "mine.py").write_text(
+        "import torch\nfrom torch.utils.data import Dataset\n"
+        "class Mine(Dataset):\n"
+        "    def __len__(self): return 40\n"
+        "    def __getitem__(self, i): return torch.full((2, 3), float(i)), i % 2\n"
+        "def make(): return Mine()\n"
+    )
+    return folder
+
+
+SHOWN = {
+    "photos": ("24 rows", "colour, 32 x 32 pixels for the model", "24 looked at: 12 sizes"),
+    "letters": ("label, binary", "words; vocabulary", "median 10", "longest 10 tokens"),
+    "book.txt": ("next-token", "consecutive pieces", "bytes of UTF-8", "windows"),
+    "sales.csv --target sold --time day --window 7": (
+        "by time, of 'day'",
+        "7 rows of 1 number and 1 category",
+        "1 after the last",
+    ),
+    "sales.csv --target sold --group price": ("by groups of 'price'",),
+    "sales.csv --target sold --data.stratify": ("at exactly its share",),
+    "arrays.npz": ("target, binary", "3 numbers"),
+    "mine.py:make": ("40 rows", "by the number of each example", "arrays of shape 2 x 3"),
+}
+
+
+@pytest.mark.parametrize("line", SHOWN)
+@pytest.mark.parametrize("width", [44, 100])
+def test_data_of_every_kind_is_shown_within_the_width_of_the_terminal(line, width, sources, monkeypatch, capsys):
+    monkeypatch.chdir(sources)
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, err = truestep("data", *line.split(), capsys=capsys)
+
+    assert code in (0, 2), err
+    assert code == 0 or err.count("truestep: ") == 1
+    assert max(map(cells, out.splitlines())) <= width
+    for words in SHOWN[line]:
+        assert words in " ".join(out.split())
+
+    code, out, _ = truestep("data", *line.split(), "--json", capsys=capsys)
+    found = json.loads(out)
+    assert found["rows"]
+    assert found["split_by"]
+    assert found["inputs"]["kind"]
+
+
+def test_a_wide_table_stays_readable(tmp_path, capsys):
+    names = [f"x{number}" for number in range(1000)]
+    rows = [",".join([*(str((row * number) % 97) for number in range(1000)), "ab"[row % 2]]) for row in range(40)]
+    (tmp_path / "wide.csv").write_text("\n".join([",".join([*names, "y"]), *rows]) + "\n")
+    code, out, _ = truestep("data", tmp_path / "wide.csv", "--target", "y", capsys=capsys)
+
+    assert len(out.splitlines()) < 60
+    assert "more numeric; --json has all" in out
+    found = json.loads(truestep("data", tmp_path / "wide.csv", "--target", "y", "--json", capsys=capsys)[1])
+    assert len(found["columns"]) == 1001
+    assert code in (0, 2)
+
+
+def test_names_that_a_terminal_would_obey_are_harmless(tmp_path, capsys):
+    odd = "\x1b[31mred\x07\u202eturned"
+    rows = [f"{row % 2}.5,{row * 7 % 11},{odd if row % 2 else '猫' * 300}" for row in range(400)]
+    (tmp_path / "odd.csv").write_text("\n".join([f"x,{odd}z,{odd}", *rows]) + "\n")
+    code, out, err = truestep("data", tmp_path / "odd.csv", "--target", odd, capsys=capsys)
+
+    assert "[31mred" in out
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", out + err)
+    assert max(map(cells, out.splitlines())) <= 100
+    assert code == 2, "column x tells the class"
+
+
+def test_problems_are_one_line_beside_the_facts_and_exit_code_2(tmp_path, capsys):
+    rows = [f"{row % 2},{row * 7 % 401}.5,{'ab'[row % 2]}" for row in range(400)]
+    (tmp_path / "leak.csv").write_text("\n".join(["told,x,y", *rows]) + "\n")
+    for options in ((), ("--json",)):
+        code, out, err = truestep("data", tmp_path / "leak.csv", "--target", "y", *options, capsys=capsys)
+        assert code == 2
+        assert len(err.splitlines()) == 1
+        assert "column 'told'" in err
+        assert "column 'told'" in (json.loads(out)["problems"][0] if options else " ".join(out.split()))
+
+
+def test_a_run_shows_the_labels_that_its_model_doubts(tmp_path, monkeypatch, capsys):
+    """Of two well separated classes some rows have the other's label; those held out are found, by their lines."""
+    rng = np.random.default_rng(0)
+    classes = np.arange(300) % 2
+    wrong = rng.choice(300, 20, replace=False)
+    points = rng.normal(size=(300, 2)).round(4) + 8 * classes[:, None]
+    given = classes.copy()
+    given[wrong] = 1 - given[wrong]
+    rows = [f"{x},{z},{'ab'[label]}" for (x, z), label in zip(points, given, strict=True)]
+    (tmp_path / "points.csv").write_text("\n".join(["x,z,y", *rows]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    options = ["--target", "y", "--epochs", "5", "--out", "run", "--quiet"]
+    assert truestep("train", "points.csv", *options, capsys=capsys)[0] == 0
+
+    held_out = json.loads((tmp_path / "run" / "results.json").read_text())["suspects"]
+    data = load("points.csv", target="y")
+    expected = sorted(set(wrong.tolist()) & {*data.valid.rows.tolist(), *data.test.rows.tolist()})
+    assert len(expected) >= 3
+    assert sorted(doubt["row"] for doubt in held_out) == expected
+    for doubt in held_out:
+        assert doubt["place"] == f"points.csv, line {doubt['row'] + 2}"
+        assert (doubt["given"], doubt["predicted"]) == tuple("ab" if given[doubt["row"]] == 0 else "ba")
+        assert doubt["row"] in data.splits[doubt["split"]].rows.tolist()
+
+    code, out, _ = truestep("data", "run", "--json", capsys=capsys)
+    assert code == 0
+    assert json.loads(out)["suspects"] == held_out, "the saved model says the same"
+    code, out, _ = truestep("data", "run", capsys=capsys)
+    assert [line.split()[2] for line in out.splitlines() if "points.csv, line" in line] == [
+        str(doubt["row"] + 2) for doubt in held_out
+    ]
+
+    code, _, err = truestep("data", "run", "--target", "x", capsys=capsys)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "data.target" in err
+    (tmp_path / "points.csv").write_text("\n".join(["x,z,y", *rows[1:]]) + "\n")
+    code, _, err = truestep("data", "run", capsys=capsys)
+    assert (code, len(err.splitlines())) == (3, 1)
+    assert "no longer the data" in err
+
+
+def test_code_that_only_a_folder_names_is_not_run_to_show_its_data(sources, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(sources)
+    options = ["--epochs", "1", "--out", tmp_path / "run", "--quiet"]
+    assert truestep("train", "mine.py:make", *options, capsys=capsys)[0] == 0
+    recipe = tmp_path / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("mine.py:make", "planted.py:make"))
+    (sources / "planted.py").write_text("open('ran', 'w')\n")
+
+    code, out, err = truestep("data", tmp_path / "run", capsys=capsys)
+
+    assert (code, out, len(err.splitlines())) == (3, "", 1)
+    assert "comes from code, planted.py:make" in err
+    assert not (sources / "ran").exists()

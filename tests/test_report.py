@@ -100,6 +100,39 @@ def write_run(
     return folder
 
 
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+
+
+def with_data(folder, *, text="plain", columns=3, classes=3, doubts=2, images=False, texts=False, **others):
+    """Add what newer runs keep of their data; `text` stands in every place that words from files can reach."""
+    names = [f"{text} {number}" for number in range(max(columns, classes))]
+    path = folder / "results.json"
+    doubt = {"row": 7, "place": text, "split": "test", "given": text, "predicted": text, "probability": 0.8765}
+    doubt |= {"image": PIXEL} if images else {"text": text} if texts else {}
+    column = {"kind": "numeric", "missing": 4321, "distinct": 77, "range": [0.5, 2.5]}
+    word = {"kind": text, "missing": 0, "distinct": 3, "examples": [text, text]}
+    data = {
+        "name": text,
+        "target": {"task": "multiclass", "name": text, "class_names": None, "num_outputs": 3, "reason": text},
+        "split_by": text,
+        "inputs": {"kind": "table"},
+        "summary": {"inputs": text},
+        "rows": 2468,
+        "columns": [{"name": name} | (column if number % 2 else word) for number, name in enumerate(names[:columns])],
+        "classes": {name: 100 + 10 * number for number, name in enumerate(names[:classes])},
+        "splits": {"train": 1700, "valid": 350, "test": 0},
+        "imbalance": 1.2,
+        "copies": {},
+        "alone": {names[1]: 0.8642} if columns > 1 else {},
+        "notes": [text],
+        "problems": [text],
+        "left_out": {"columns": 800, "notes": 5},
+    }
+    added = {"data": data, "suspects": [doubt] * doubts, "sample": {"prompt": text, "continuation": text}} | others
+    path.write_text(json.dumps(json.loads(path.read_text()) | added))
+    return folder
+
+
 class Page(HTMLParser):
     """What a browser would make of the page: its elements, and the text in each."""
 
@@ -188,6 +221,68 @@ def test_any_class_name_is_text(tmp_path_factory, names):
     page = Page(write_run(tmp_path_factory.mktemp("any") / "run", classes=names))
     shown = [a["title"] for tag, a in page.elements if tag == "th" and "title" in a]
     assert [printable(name) for name in names] == shown[: len(names)]
+
+
+@pytest.mark.parametrize("kind", [{}, {"images": True}, {"texts": True}])
+def test_words_from_the_data_add_no_element_and_no_attribute(tmp_path, kind):
+    expected = Page(with_data(write_run(tmp_path / "plain"), **kind)).shape()
+    for payload in PAYLOADS:
+        folder = tmp_path / payload.replace("/", "\N{DIVISION SLASH}")
+        page = Page(with_data(write_run(folder), text=payload, **kind))
+        assert page.shape() == expected
+        for shown in (payload, f"{payload} 0", f"{payload}, {payload}"):
+            assert shown in page.texts, "it is shown as it was written"
+        assert "script" not in {tag for tag, _ in page.elements}
+        assert {a.get("src") for tag, a in page.elements if tag == "img"} <= {PIXEL}
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "https://example.org/a.png", "javascript:alert(1)", "data:text/html;base64,AAAA", "data:image/svg+xml;base64,AAAA",
+        'data:image/png;base64,AA" onerror="alert(1)', "data:image/png;base64,", "data:image/png;base64,AAAA\n", 7,
+    ],
+)  # fmt: skip
+def test_a_picture_that_is_no_png_in_the_page_is_left_out(tmp_path, image):
+    folder = with_data(write_run(tmp_path / "run"), images=True)
+    results = json.loads((folder / "results.json").read_text())
+    results["suspects"][0]["image"] = image
+    (folder / "results.json").write_text(json.dumps(results))
+    pictures = [a for tag, a in Page(folder).elements if tag == "img"]
+    assert [picture["src"] for picture in pictures] == [PIXEL]
+
+
+def test_the_page_shows_what_was_understood_of_the_data(tmp_path):
+    page = Page(with_data(write_run(tmp_path / "run")))
+    assert {"2468", "4321", "0.8642", "1700", "350", "110", "120"} <= page.exact()
+    assert "0.5 to 2.5" in page.texts
+    assert [a["style"] for tag, a in page.elements if tag == "td" and a.get("class") == "bar"][-3:] == [
+        f"--length:{100 * count / 120:.1f}%" for count in (100, 110, 120)
+    ]
+    assert "33.3 %" in page.text
+    assert "and 5 more" in page.text
+    assert "87.6%" in page.text or "87.7%" in page.text
+    assert [a for tag, a in page.elements if a.get("class") == "warning"], "a problem stands out"
+
+
+def test_what_would_fill_the_page_is_folded_away(tmp_path):
+    def folded(folder):
+        page = Page(folder)
+        return [text.strip() for text in page.texts if re.match(r"\s*\d+ (classes|columns)", text)]
+
+    assert folded(with_data(write_run(tmp_path / "few"), columns=12, classes=20)) == []
+    many = folded(with_data(write_run(tmp_path / "many"), columns=13, classes=21))
+    assert many == ["21 classes", "813 columns, the first 13 of them"]
+    nothing = Page(with_data(write_run(tmp_path / "none"), columns=0, classes=0, doubts=0))
+    assert "The model doubts none of the labels" in nothing.text
+
+
+def test_a_run_without_labels_to_doubt_says_nothing_of_them(tmp_path):
+    page = Page(with_data(write_run(tmp_path / "run"), suspects=None))
+    assert "Doubtful labels" not in page.text
+    older = Page(write_run(tmp_path / "older"))
+    assert not [words for words in ("Doubtful labels", "A text that goes on", "Notes") if words in older.texts]
+    assert "Data" not in older.texts
 
 
 def test_control_characters_and_turned_text_are_left_out(tmp_path):
@@ -373,14 +468,22 @@ def refusal(folder):
 def test_any_part_of_the_results_may_be_damaged(tmp_path):
     """Whatever one value is replaced by: the page, or one line that names the file."""
     folder = write_run(tmp_path / "run")
-    results = json.loads((folder / "results.json").read_text())
+    results = json.loads((with_data(folder, images=True) / "results.json").read_text())
     places = [(results, name) for name in results]
-    places += [(results[part], name) for part in ("metrics", "details", "examples") for name in results[part]]
+    places += [
+        (results[part], name) for part in ("metrics", "details", "examples", "data", "sample") for name in results[part]
+    ]
     places += [(results["details"]["test"], name) for name in ("confusion_matrix", "per_class")]
+    places += [(results["data"]["columns"][1], name) for name in results["data"]["columns"][1]]
+    places += [
+        (results["data"]["target"], "name"),
+        *((results["suspects"][0], name) for name in results["suspects"][0]),
+    ]
     refused = 0
-    for parent, name in places:
+    odds = (None, 3, "NaN", "text", [], {}, [[1]], [{"f1": []}], {"a": None}, 1e400, 10**400, -1, True)
+    for place, (parent, name) in enumerate(places):
         kept = parent[name]
-        for odd in (None, 3, "NaN", "text", [], {}, [[1]], [{"f1": []}], {"a": None}, 1e400, 10**400, -1, True):
+        for odd in odds if parent is results else odds[place % 3 :: 3]:
             parent[name] = odd
             (folder / "results.json").write_text(json.dumps(results))
             message = refusal(folder)

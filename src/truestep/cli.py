@@ -9,10 +9,11 @@ import errno
 import inspect
 import math
 import os
+import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
@@ -22,10 +23,10 @@ from cyclopts import App, Group, Parameter
 
 from truestep import __version__
 from truestep.errors import InputError, TruestepError
+from truestep.listing import harmless
 from truestep.recipe import Recipe, section_fields, type_of
 
 if TYPE_CHECKING:
-    from truestep.data import Data
     from truestep.run import Run
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -81,7 +82,7 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
 
 def _fail(message: str, exit_code: int) -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
-        print(f"truestep: {' '.join(message.split())}", file=sys.stderr)
+        print(f"truestep: {harmless(' '.join(message.split()), 10_000)}", file=sys.stderr)
     sys.exit(exit_code)
 
 
@@ -284,44 +285,58 @@ def data(
     source: str | None = None,
     /,
     *,
+    model: str | None = None,
     json: Annotated[bool, Parameter(negative=())] = False,
     **options: Any,
 ) -> None:
     """Show what is understood of a data set: columns, kinds, classes, splits, problems. Alone: the bundled ones.
 
+    Exits with 2 if something would make results wrong.
+
     Args:
-        source: as for `truestep train`; or the folder of a run, for its data and the labels that it doubts.
+        source: as for `truestep train`; or the folder of a run, for its data and the labels that its model doubts.
+        model: of a run's folder, the model's file.py:Class or package.module:Class, if it is one of your own.
         json: print one JSON object.
     """
-    recipe = Recipe().changed(_choices(options))
-
-    from truestep.data import bundled, load
-    from truestep.folder import to_json
+    choices = _choices(options)
+    recipe = Recipe().changed(choices)
+    is_run = source is not None and os.path.isfile(os.path.join(source, "recipe.toml"))  # noqa: PTH113, PTH118 - names may be impossible
+    if is_run and choices:
+        raise InputError(
+            f"{source}: expected no choices beside the folder of a run, which has its own: {', '.join(choices)}."
+        )
+    if model is not None and not is_run:
+        raise InputError(f"model: expected the folder of a run to use it with, found {source or 'none'}.")
 
     if source is None:
-        for name, rows, task, about, available in bundled.names():
-            print(f"{name:<14} {rows:>6,} rows  {task:<11} {about}{'' if available else '  (needs scikit-learn)'}")
+        _print_bundled(json=json)
         return
-    found = load(source, recipe.data, task=recipe.objective.name, seed=recipe.run.seed)
-    if json:
-        print(to_json({"target": asdict(found.target), **found.facts.to_dict()}))
+
+    from truestep import listing, overview
+    from truestep.folder import to_json
+    from truestep.run import load_data, look_at_folder
+
+    if is_run:
+        found = look_at_folder(source, model=model, show=not json)
     else:
-        _print_facts(found)
-    if found.facts.problems:
-        raise InputError(f"{source}: {' '.join(found.facts.problems)}")
+        found = overview.describe(load_data(recipe, source, show=not json))
+    if json:
+        print(to_json(found))
+    else:
+        for line in listing.lines(found, shutil.get_terminal_size((100, 24)).columns):
+            print(listing.plain(line, sys.stdout.encoding))
+    if found["problems"]:
+        sys.stdout.flush()
+        raise InputError(f"{source}: {' '.join(found['problems'])}")
 
 
-def _print_facts(data: Data) -> None:
-    facts = data.facts
-    splits = ", ".join(f"{name} {size:,}" for name, size in facts.splits.items())
-    print(f"{data.name}: {facts.rows:,} rows ({splits})")
-    print(f"target: {data.target.name}, {data.target.task}: {data.target.reason}\n")
-    width = max(len(column.name) for column in facts.columns)
-    print(f"{'column':<{width}}  {'kind':<12} {'missing':>7} {'distinct':>8}  values")
-    for column in facts.columns:
-        values = ", ".join(column.examples) if column.range is None else "{:g} to {:g}".format(*column.range)
-        print(f"{column.name:<{width}}  {column.kind:<12} {column.missing:>7,} {column.distinct:>8,}  {values}")
-    if facts.classes:
-        print("\nclasses: " + ", ".join(f"{name} {count:,}" for name, count in facts.classes.items()))
-    for note in facts.notes:
-        print(f"note: {note}")
+def _print_bundled(*, json: bool) -> None:
+    from truestep.data import bundled
+    from truestep.folder import to_json
+
+    if json:
+        keys = ("name", "rows", "task", "about", "available")
+        print(to_json({"bundled": [dict(zip(keys, known, strict=True)) for known in bundled.names()]}))
+        return
+    for name, rows, task, about, available in bundled.names():
+        print(f"{name:<14} {rows:>6,} rows  {task:<11} {about}{'' if available else '  (needs scikit-learn)'}")

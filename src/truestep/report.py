@@ -20,6 +20,7 @@ from typing import Any, cast
 from jinja2 import Environment, StrictUndefined, Template
 
 from truestep import folder as run_folder
+from truestep import listing
 from truestep.errors import InputError, RefusedError
 from truestep.metrics import higher_is_better
 from truestep.recipe import Recipe, section_fields
@@ -41,6 +42,8 @@ STOPPED = {
     "max_steps": "stopped at the largest number of steps",
     "max_minutes": "stopped when its time was up",
 }
+PICTURE = re.compile("data:image/png;base64,[A-Za-z0-9+/]+={0,2}")
+FEW_COLUMNS, FEW_CLASSES = 12, 20  # more are folded away
 NOTHING = "\N{EN DASH}"
 # Control characters, lone surrogates, and the marks that turn the direction of the text after them.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -75,6 +78,8 @@ def write_report(folder: Path) -> Path:
         charts=_charts(recipe, epochs, steps, best),
         environment=_flat(run_folder.read_json(folder / "environment.json")),
         longest_list=LONGEST_LIST,
+        few_columns=FEW_COLUMNS,
+        few_classes=FEW_CLASSES,
     )
     path = folder / "report.html"
     run_folder.write(path, page)
@@ -173,12 +178,52 @@ class Details:
 
 
 @dataclass(frozen=True)
+class DataColumn:
+    name: str
+    kind: str
+    missing: int
+    distinct: int
+    alone: float | None  # how well it alone predicts held-out rows: accuracy, or R²
+    values: str
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What was understood of the data."""
+
+    rows: int
+    splits: list[tuple[str, int, float]]  # name, examples, share
+    words: list[tuple[str, str]]  # what is to be learnt, from what, and what decided the splits
+    classes: list[tuple[str, int, float, float]]  # name, rows, share, percent of the most frequent one's
+    columns: list[DataColumn]
+    notes: list[str]
+    problems: list[str]
+    left_out: dict[str, int]  # of lists that were too long to be kept
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A row whose label the model doubts."""
+
+    place: str
+    split: str
+    given: str
+    predicted: str
+    sure: str
+    text: str
+    image: str  # a data URI, or empty
+
+
+@dataclass(frozen=True)
 class Results:
     metrics: list[Metric]
     splits: list[str]
     details: list[Details]
     best_epoch: int
     examples: dict[str, int]
+    data: DataFacts | None  # none in the folders of older runs
+    doubts: list[Doubt] | None
+    sample: tuple[str, str] | None  # the beginning of a text, and how the model goes on with it
     facts: dict[str, Any]  # the rest of results.json, as it is
 
 
@@ -213,6 +258,9 @@ def _read_results(path: Path) -> Results:
             ],
             best_epoch=int(_number(content["best_epoch"])),
             examples={name: int(_number(count)) for name, count in content["examples"].items()},
+            data=_data_facts(raw["data"]) if raw.get("data") is not None else None,
+            doubts=[_doubt(doubt) for doubt in raw["suspects"]] if raw.get("suspects") is not None else None,
+            sample=(str(raw["sample"]["prompt"]), str(raw["sample"]["continuation"])) if raw.get("sample") else None,
             facts=facts,
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
@@ -245,6 +293,49 @@ def _details(split: str, content: Mapping[str, Any], classes: Sequence[str]) -> 
         None if large or not counts else cells,
         confusions[:LONGEST_LIST] if large else [],
         list(zip(names, rows, strict=False)),
+    )
+
+
+def _data_facts(content: Mapping[str, Any]) -> DataFacts:
+    splits = {str(name): int(_number(size)) for name, size in content["splits"].items()}
+    classes = {str(name): int(_number(count)) for name, count in content["classes"].items()}
+    examples, rows = sum(splits.values()) or 1, sum(classes.values()) or 1
+    most = max([*classes.values(), 1])
+    target = content["target"]
+    words = {"target": f"{target['name']}, {target['task']}: {target['reason']}", **content["summary"]}
+    alone = _numbers(run_folder.from_json(content["alone"]))
+    return DataFacts(
+        rows=int(_number(content["rows"])),
+        splits=[(name, size, size / examples) for name, size in splits.items()],
+        words=[(str(name), str(said)) for name, said in (words | {"splits": content["split_by"]}).items() if said],
+        classes=[(name, count, count / rows, 100 * count / most) for name, count in classes.items()],
+        columns=[
+            DataColumn(
+                str(column["name"]),
+                str(column["kind"]),
+                int(_number(column["missing"])),
+                int(_number(column["distinct"])),
+                alone.get(column["name"]),
+                listing.values_of(column),
+            )
+            for column in content["columns"]
+        ],
+        notes=[str(note) for note in content["notes"]],
+        problems=[str(problem) for problem in content["problems"]],
+        left_out={str(name): int(_number(count)) for name, count in content["left_out"].items()},
+    )
+
+
+def _doubt(content: Mapping[str, Any]) -> Doubt:
+    image = str(content.get("image", ""))
+    return Doubt(
+        place=str(content["place"]),
+        split=str(content["split"]),
+        given=listing.value(content["given"]),
+        predicted=listing.value(content["predicted"]),
+        sure=listing.sure(content),
+        text=str(content.get("text", "")),
+        image=image if PICTURE.fullmatch(image) else "",
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 
-from truestep import distributed, folder, models
+from truestep import distributed, folder, models, overview
 from truestep.batches import Batches, StreamedBatches, number_of
 from truestep.code import call_code, is_code, load_code
 from truestep.data import (
@@ -98,8 +98,9 @@ def train(
     """Train a model on data, and leave everything about it in a folder.
 
     Args:
-        source: a bundled data set, a CSV or Parquet file, a table, a tuple (inputs, targets) of arrays, or a PyTorch
-            dataset. None takes the recipe's.
+        source: whatever `truestep.data.load` takes: the name of a bundled data set, a file or a folder, a table, arrays,
+            PyTorch or Hugging Face datasets; or `file.py:function` or `package.module:function`, which gives one of
+            these. None takes the recipe's.
         target: the column to predict.
         recipe: where all choices begin: a `Recipe` or its file. None takes the defaults, or those of `resume`.
         out: the folder, new or empty. None makes one under `runs/`.
@@ -214,6 +215,7 @@ def _run(
     results = _results(recipe, data, fitted, figures, size)
     if distributed.is_main():
         predictor.save(path / "model")
+        results |= overview.of_run(predictor, data, recipe.run.seed)
         folder.write(path / "results.json", folder.to_json(results, indent=2) + "\n")
         final = {
             f"{split}_{name}": value for split, metrics in results["metrics"].items() for name, value in metrics.items()
@@ -248,12 +250,16 @@ def _check_prolonged(before: Recipe, now: Recipe) -> None:
 
 def choose_objective(recipe: Recipe, data: Data) -> Objective:
     """Return the objective that the data's target asks for, with the recipe's details."""
-    targets, choices = data.train.targets, recipe.objective
+    choices = recipe.objective
+    targets = (data.train if len(data.train) else data.valid).targets  # nobody has read all of a stream's
+    if data.target.has_classes and len(targets) and bool((targets == targets[0]).all()):
+        only = (data.target.class_names or ())[int(targets[0])]
+        raise InputError(f"target: expected at least two classes to train on, found '{only}' in every training row.")
     match data.target.task:
         case "multiclass":
             weights = None
             if choices.balance == "weights":  # as scikit-learn: N / (C * count)
-                counts = targets.bincount(minlength=data.target.num_outputs).double()
+                counts = targets.bincount(minlength=data.target.num_outputs).double().clamp(min=1)
                 weights = tuple((len(targets) / (len(counts) * counts)).tolist())
             return Multiclass(data.target.num_outputs, weights, choices.label_smoothing)
         case "binary":
@@ -310,24 +316,51 @@ def evaluate_folder(
     recipe = Recipe.from_toml(path / "recipe.toml")
     own_code = is_code(recipe.data.source)
     if own_code and source is None:
-        raise RefusedError(
-            f"{path}: its data comes from code, {recipe.data.source}. A folder's word is not enough to run it: "
-            f"truestep evaluate {path} {recipe.data.source}"
-        )
+        raise _code_refused(path, recipe, f"truestep evaluate {path} {recipe.data.source}")
     if source is None or (own_code and source == recipe.data.source):
         if split not in ("train", "valid", "test"):
             raise InputError(f"split: expected train, valid or test, found '{split}'.")
         if not recipe.data.source:
             raise InputError(f"{path}: this run's data came from Python. Give a labelled file to evaluate on.")
-        data = load_data(recipe, recipe.data.source)
-        if folder.read_json(path / "environment.json").get("data_sha256") != _fingerprint(data):
-            raise RefusedError(f"{recipe.data.source}: no longer the data that {path} was trained on.")
+        data = _same_data(path, recipe)
         if not len(part := data.splits[split]):
             raise InputError(f"split: this run has no {split} rows.")
         return {"split": split} | _figures(predictor.objective, *predictor.measure(_held_out(predictor, part)))
     labelled = call_code(source, "data") if is_code(source) else source
     batches = predictor.batches(predictor.encoder.encode_labelled(labelled, predictor.target))
     return {"split": Path(source).name} | _figures(predictor.objective, *predictor.measure(batches))
+
+
+def look_at_folder(path: Path | str, *, model: str | None = None, show: bool = False) -> dict[str, Any]:
+    """Return what was understood of a run's data, and under "suspects" the held-out labels that its model doubts.
+
+    Raises:
+        InputError: there is no such folder, or nothing in it says what its data were.
+        RefusedError: the folder is damaged, or its data is no longer what it was, or would be made by code.
+    """
+    path = Path(path)
+    recipe = Recipe.from_toml(path / "recipe.toml")
+    if is_code(recipe.data.source):
+        raise _code_refused(path, recipe, f"truestep data {recipe.data.source}")
+    predictor = Predictor.load(path, own_model=model)
+    if not recipe.data.source:
+        raise InputError(f"{path}: this run's data came from Python; its report says what was understood of them.")
+    data = _same_data(path, recipe, show=show)
+    return overview.describe(data) | {"suspects": overview.doubts(predictor, data)}
+
+
+def _code_refused(path: Path, recipe: Recipe, instead: str) -> RefusedError:
+    return RefusedError(
+        f"{path}: its data comes from code, {recipe.data.source}. A folder's word is not enough to run it: {instead}"
+    )
+
+
+def _same_data(path: Path, recipe: Recipe, *, show: bool = False) -> Data:
+    """Read the data of a run again, if it is still what it was."""
+    data = load_data(recipe, recipe.data.source, show=show)
+    if folder.read_json(path / "environment.json").get("data_sha256") != _fingerprint(data):
+        raise RefusedError(f"{recipe.data.source}: no longer the data that {path} was trained on.")
+    return data
 
 
 def load_data(recipe: Recipe, source: Any, *, show: bool = False) -> Data:
@@ -400,7 +433,8 @@ def _training_batches(data: Data, recipe: Recipe, device: torch.device) -> Batch
     if recipe.augment.transform:
         examples = Transformed(examples, load_code(recipe.augment.transform), recipe.augment.transform)
     if recipe.objective.balance == "sampler" and data.target.has_classes:
-        weights = 1 / split.targets.bincount(minlength=len(data.target.class_names or ())).double()[split.known]
+        counts = split.targets.bincount(minlength=len(data.target.class_names or ())).double()
+        weights = 1 / counts.clamp(min=1)[split.known]
     return Batches(
         examples,
         recipe.train.batch_size,
