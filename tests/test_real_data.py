@@ -16,10 +16,10 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from real_data import digits, passages, penguins, sales, save_digits
-from truestep import cli, run
+from truestep import cli, data, run
 from truestep.code import call_code, is_code
 from truestep.data import images
 from truestep.device import reproducible
@@ -381,3 +381,177 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_goes_on_to_the_same_weights(wor
     assert end.code == 0, end.err
 
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+
+
+def belongs(found: data.Data, name: str) -> dict:
+    """Return the split of each row of the source by a column that tells the rows apart."""
+    words = data.read_table(name).frame.select(pl.last()).to_series().to_list()
+    return {words[row]: split for split, part in found.splits.items() for row in part.rows.tolist()}
+
+
+def test_rows_that_are_added_or_put_in_another_order_move_no_other(raw, tmp_path):
+    table = pl.read_csv(raw / "penguins.csv", infer_schema=False)
+    added = table.head(40).with_columns(pl.lit("4444").alias("body_mass_g"), pl.format("new {}", "tag").alias("tag"))
+    pl.concat([added, table.reverse()]).write_csv(tmp_path / "more.csv")
+    before, after = (
+        belongs(data.load(file, target="species"), file)
+        for file in (str(raw / "penguins.csv"), str(tmp_path / "more.csv"))
+    )
+    assert {row: after[row] for row in before} == before
+    assert len(after) == len(before) + 40
+
+
+def test_copies_of_rows_images_and_texts_are_never_in_two_splits(raw, tmp_path):
+    table = pl.read_csv(raw / "penguins.csv", infer_schema=False).drop("tag")
+    pl.concat([table, table.sample(fraction=1, shuffle=True, seed=0)]).write_csv(tmp_path / "twice.csv")
+    for path in sorted((raw / "scans").rglob("*.png")):
+        for name in (path.name, f"copy of {path.name}"):
+            there = tmp_path / "twice" / path.parent.name / name
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.write_bytes(path.read_bytes())
+    texts = pl.read_csv(raw / "passages.csv")
+    pl.concat([texts, texts.reverse()]).write_csv(tmp_path / "texts.csv")
+    for source, target in (("twice.csv", "species"), ("twice", None), ("texts.csv", "president")):
+        found = data.load(str(tmp_path / source), target=target)
+        keys = {name: set(found.keys[part.rows].tolist()) for name, part in found.splits.items()}
+        assert all(keys.values())
+        assert not keys["train"] & keys["valid"]
+        assert not (keys["train"] | keys["valid"]) & keys["test"]
+
+
+def test_groups_stay_whole_and_time_goes_one_way(raw, tmp_path):
+    table = pl.read_csv(raw / "passages.csv").with_columns(pl.int_range(pl.len()).alias("n"))
+    people = table.with_columns(pl.format("p{}", pl.col("n") // 3).alias("who"))
+    people.write_csv(tmp_path / "people.csv")
+    found = data.load(str(tmp_path / "people.csv"), target="president", group="who", kinds={"text": "text"})
+    rows = {name: set(people["who"].gather(part.rows)) for name, part in found.splits.items()}
+    assert all(rows.values())
+    assert sum(map(len, rows.values())) == people["who"].n_unique()
+
+    sold = sales().sample(fraction=1, shuffle=True, seed=1)
+    sold.write_csv(tmp_path / "sold.csv")
+    found = data.load(str(tmp_path / "sold.csv"), target="sold", time="day")
+    days = [sold["day"].gather(part.rows) for part in found.splits.values()]
+    assert days[0].max() < days[1].min() <= days[1].max() < days[2].min()
+
+
+def test_stratified_splits_have_each_class_at_its_share(raw, tmp_path, monkeypatch):
+    words = f"{raw / 'penguins.csv'} --target species --data.stratify true --epochs 1 --quiet --out {tmp_path / 'run'}"
+    end = trained(monkeypatch, *words.split())
+    found = run.load_data(end.run.recipe, end.run.recipe.data.source)
+    whole = found.train.known.bincount()
+    for part in (found.valid, found.test):
+        assert (part.targets.bincount() - 0.15 * whole).abs().max() < 1.5
+
+
+def test_rare_classes_count_more_by_weight_or_by_being_drawn(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    rare = random.random(600) < 0.07
+    table = pl.DataFrame(
+        {"x": random.normal(size=600) + 2 * rare, "y": random.normal(size=600), "rare": np.where(rare, "yes", "no")}
+    )
+    table.write_csv(tmp_path / "rare.csv")
+    recalls = {}
+    for balance in ("none", "weights", "sampler"):
+        words = f"--target rare --balance {balance} --epochs 8 --quiet --out {tmp_path / balance}"
+        recalls[balance] = trained(monkeypatch, tmp_path / "rare.csv", *words.split()).run.metrics["recall"]
+    assert recalls["none"] < 0.2
+    assert min(recalls["weights"], recalls["sampler"]) >= 0.5
+
+
+def test_weights_are_taken_from_a_run_with_other_classes_and_what_does_not_fit_is_said(raw, tmp_path, monkeypatch):
+    trained(monkeypatch, raw / "scans", *FAST, "--out", tmp_path / "first", "--quiet")
+    for path in sorted((raw / "scans").rglob("*.png")):
+        there = tmp_path / "two" / ("round" if path.parent.name in ("digit-0", "digit-3") else "other") / path.name
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_bytes(path.read_bytes())
+    words = f"--init {tmp_path / 'first'} --freeze stages.* --epochs 3 --out {tmp_path / 'run'}"
+    end = trained(monkeypatch, tmp_path / "two", *words.split())
+    assert "other shape: output.weight" in end.err
+    first, second = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("first", "run"))
+    for name in first:
+        same = first[name].shape == second[name].shape and torch.equal(first[name], second[name])
+        assert same == name.startswith("stages")
+
+    words += "2 --model.unfreeze-epoch 3 --optimizer.lrs.stages 1e-5"
+    later = trained(monkeypatch, tmp_path / "two", *words.split())
+    third = load_file(later.run.folder / "model" / "model.safetensors")
+    if later.run.results["best_epoch"] == 3:
+        moved = max((first[name] - third[name]).abs().max().item() for name in first if name.startswith("stages"))
+        assert 0 < moved < 3e-4  # 3 batches at a learning rate of 1e-5
+
+
+NET = """
+import pathlib
+from torch import nn
+pathlib.Path("FOLDER/ran").touch()
+
+class Net(nn.Module):
+    def __init__(self, num_numeric, num_classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(num_numeric, 8), nn.ReLU(), nn.Linear(8, num_classes))
+    def forward(self, numeric, categories=None):
+        return self.layers(numeric)
+"""
+
+
+def test_code_is_run_only_if_it_is_named_by_who_starts_the_command(raw, tmp_path, monkeypatch, elsewhere):
+    for name in ("net", "data"):
+        text = NET if name == "net" else OWN_DATA + "\nimport pathlib; pathlib.Path('FOLDER/ran').touch()\n"
+        (tmp_path / f"{name}.py").write_text(text.replace("FOLDER", str(raw if name == "data" else tmp_path)))
+    ran = {"net": tmp_path / "ran", "data": raw / "ran"}
+    net, scans = f"{tmp_path / 'net.py'}:Net", f"{tmp_path / 'data.py'}:scans"
+    penguin = (raw / "penguins.csv", "--target", "species", *FAST, "--quiet")
+    end = trained(monkeypatch, *penguin, "--model", net, "--out", tmp_path / "run")
+    trained(monkeypatch, scans, *FAST, "--quiet", "--out", tmp_path / "scans")
+    for file in ran.values():
+        file.unlink()
+
+    run_, new = tmp_path / "run", raw / "new-penguins.csv"
+    refused = {
+        ("evaluate", run_): "--model",
+        ("predict", run_, new): "--model",
+        ("train", "--recipe", run_ / "recipe.toml", "--out", tmp_path / "no"): "--model.name",
+        ("train", "--resume", run_): "--model.name",
+        ("evaluate", tmp_path / "scans"): "data.py:scans",
+        ("train", "--recipe", tmp_path / "scans" / "recipe.toml", "--out", tmp_path / "no"): "as the source",
+        ("train", "--resume", tmp_path / "scans"): "as the source",
+    }
+    for command, words in refused.items():
+        found = truestep(*command)
+        assert found.code == 3, (command, found.err)
+        assert command[0] == "train" or elsewhere(*command) == 3
+        assert words in found.err
+        assert found.err.count("\n") == 1
+        assert not any(file.exists() for file in ran.values())
+        assert not (tmp_path / "no").exists()
+
+    out = tmp_path / "answers.parquet"
+    assert elsewhere("predict", run_, new, "--model", net, "--out", out) == 0
+    assert pl.read_parquet(out).equals(end.run.predict(new))
+    again = truestep("evaluate", run_, "--model", net, "--json")
+    assert json.loads(again.out)["metrics"] == end.run.results["metrics"]["test"]
+    trained(monkeypatch, "--recipe", run_ / "recipe.toml", "--model", net, "--out", tmp_path / "again", "--quiet")
+    assert weights(tmp_path / "again") == weights(run_)
+    found = truestep("predict", run_, new, "--model", scans)
+    assert found.code == 2
+    assert found.err.startswith("truestep: model: ")
+
+
+def test_what_was_changed_since_the_training_is_refused(raw, tmp_path, monkeypatch):
+    table = pl.read_csv(raw / "penguins.csv", infer_schema=False)
+    table.write_csv(tmp_path / "t.csv")
+    trained(monkeypatch, tmp_path / "t.csv", "--target", "species", *FAST, "--out", tmp_path / "run", "--quiet")
+    table.head(300).write_csv(tmp_path / "t.csv")
+    for command in (("evaluate", tmp_path / "run"), ("train", "--resume", tmp_path / "run", "--epochs", 3)):
+        found = truestep(*command)
+        assert found.code == 3
+        assert "no longer" in found.err.splitlines()[-1]
+    file = tmp_path / "run" / "model" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    found = truestep("predict", tmp_path / "run", raw / "new-penguins.csv")
+    assert found.code == 3
+    assert found.err.startswith("truestep: ")
+    assert found.err.count("\n") == 1

@@ -326,7 +326,7 @@ def data(
         print(to_json(found))
     else:
         for line in listing.lines(found, shutil.get_terminal_size((100, 24)).columns):
-            print(listing.plain(line, sys.stdout.encoding))
+            print(listing.plain(line, sys.stdout.encoding or "utf-8"))
     if found["problems"]:
         sys.stdout.flush()
         raise InputError(f"{source}: {' '.join(found['problems'])}")

@@ -49,6 +49,7 @@ LONG_TEXT = 60  # characters on average, from which words are sentences
 SENTENCE = 20  # characters on average, from which several words are, where most rows differ
 PIECE = 2**18  # rows that are looked at together: bounds the memory of what lies between text and numbers
 SAMPLE = 1000  # values, evenly spaced, that rule out most ways of writing
+SAME_WORDS = ((r"^([+-]?\d+)\.0*$", "$1"), (r"^(?i)true$", "true"), (r"^(?i)false$", "false"))  # see `as_text`
 NEARLY = 0.05  # share of values that may be something else, for a column to be nearly all numbers
 
 
@@ -431,8 +432,10 @@ def parse_dates(series: pl.Series) -> pl.Series:
 def as_text(series: pl.Series) -> pl.Series:
     """Return the values as words that are the same however the file stored them: 3, '3' and 3.0 are '3', True is 'true'."""
     words = series.cast(pl.String) if not series.dtype.is_nested() else _no_values(series).cast(pl.String)
-    words = words.str.replace(r"^([+-]?\d+)\.0*$", "$1")
-    return words.str.replace(r"^(?i)true$", "true").str.replace(r"^(?i)false$", "false")
+    for pattern, word in SAME_WORDS:
+        if words.str.contains(pattern).any():  # few columns have such words, and replacing copies them all
+            words = words.str.replace(pattern, word)
+    return words
 
 
 def _no_values(series: pl.Series) -> pl.Series:

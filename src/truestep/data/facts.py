@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from truestep.data.columns import ID_NAME, Column
+from truestep.data.keys import count_distinct
 from truestep.data.table import listed, shorten
 from truestep.data.targets import Target
 
@@ -186,10 +187,10 @@ def note_copies(
         target: what is learnt.
         targets: (N,), or None to look at inputs only.
     """
-    distinct, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    copies = len(keys) - len(distinct)
-    if not copies:
+    copies = len(keys) - count_distinct(keys)
+    if not copies:  # as in most tables; what follows takes several times their memory
         return
+    distinct, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     in_train = np.zeros(len(distinct), dtype=bool)
     in_train[inverse[splits["train"].numpy()]] = True
     held_out = inverse[np.concatenate([splits[name].numpy() for name in ("valid", "test")])]

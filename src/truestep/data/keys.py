@@ -89,13 +89,27 @@ def split_keys(keys: np.ndarray) -> np.ndarray:
     could not be split in shares: then the first, second, ... row of each key are told apart, in the order of the rows,
     and rows that are appended still move no other.
     """
-    distinct, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    if len(distinct) >= FEW_DISTINCT * len(keys):
+    if count_distinct(keys) >= FEW_DISTINCT * len(keys):
         return keys
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     order = np.argsort(inverse, stable=True)
     number = np.empty(len(keys), np.uint64)  # of each row among its equals, from 0
     number[order] = np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.where(number > 0, mixed(keys ^ mixed(number)), keys)
+
+
+def count_distinct(keys: np.ndarray) -> int:
+    """Return how many different keys there are, with no more memory than a copy of them."""
+    ordered = np.sort(keys)
+    changes = sum(
+        int(
+            np.count_nonzero(
+                ordered[start + 1 : start + CHUNK + 1] != ordered[start : start + CHUNK][: len(ordered) - start - 1]
+            )
+        )
+        for start in range(0, len(ordered), CHUNK)
+    )
+    return changes + bool(len(ordered))
 
 
 def bytes_keys(contents: Iterable[bytes]) -> np.ndarray:
