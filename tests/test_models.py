@@ -482,7 +482,7 @@ def test_a_few_steps_lower_the_loss(name):
     spec, args, rule = TASKS[name]
     torch.manual_seed(0)
     model = build(name, arguments_for(name, spec, 2, args))
-    optimizer = build_optimizer("adamw", model)
+    optimizer = build_optimizer("adamw", model, lr=3e-3)
     if spec is IMAGE:
         inputs = torch.randn(256, 1, 8, 8)
     else:
@@ -516,7 +516,7 @@ def test_digits_are_learnt(name, least, epochs):
     test, train = order[:360], order[360:]
 
     model = build(name, arguments_for(name, IMAGE, 10, {}))
-    optimizer = build_optimizer("adamw", model)
+    optimizer = build_optimizer("adamw", model, lr=3e-3)
     schedule = build_schedule("cosine", optimizer, total_steps=epochs * math.ceil(len(train) / 32), warmup_steps=20)
     for _ in range(epochs):
         for batch in train[torch.randperm(len(train))].split(32):
