@@ -184,7 +184,7 @@ def train(
 
     def say(sentence: str) -> None:
         if not quiet:
-            print(sentence, file=sys.stderr)
+            print(harmless(sentence, 10_000), file=sys.stderr)
 
     _summary(run.train(source, recipe=recipe, out=out, resume=resume, show=not quiet, say=say, **choices))
 
@@ -271,7 +271,9 @@ def predict(
     if tokens < 1:
         raise InputError(f"tokens: expected at least 1, found {tokens}.")
     predictor = Predictor.load(folder, own_model=model)
-    table = predictor.predict(source, say=lambda note: print(f"note: {note}", file=sys.stderr), tokens=tokens)
+    table = predictor.predict(
+        source, say=lambda note: print(harmless(f"note: {note}", 10_000), file=sys.stderr), tokens=tokens
+    )
     if out is None:
         print(table.write_csv(), end="")
     else:

@@ -31,8 +31,8 @@ OPTIMIZERS = {
     "lbfgs": "quasi-Newton with line search; for small data in one batch",
     "muon": "orthogonalised momentum for hidden matrices (Jordan et al. 2024), AdamW for the rest",
 }
-DEFAULT_LR = {"sgd": 0.05, "adam": 3e-3, "adamw": 3e-3, "rmsprop": 1e-3, "lbfgs": 1.0, "muon": 3e-3}
-DEFAULT_WEIGHT_DECAY = {"adamw": 0.01, "muon": 0.01}  # 0 for the others, as in PyTorch
+DEFAULT_LR = {"sgd": 0.05, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "lbfgs": 1.0, "muon": 3e-3}
+DEFAULT_WEIGHT_DECAY = {"adamw": 0.3, "muon": 0.01}  # 0 for the others, as in PyTorch
 FUSED_DEVICES = ("cpu", "cuda")  # one kernel for all weights instead of several for each
 
 

@@ -106,7 +106,9 @@ class ObjectiveChoices:
 @dataclass(frozen=True)
 class OptimizerChoices:
     name: str = choice("adamw", "sgd, adam, adamw, rmsprop, lbfgs, muon, or package.module:Class", short="optimizer")
-    lr: float | None = choice(None, "learning rate; left out, the optimizer's usual one", short="lr", least=TINY)
+    lr: float | None = choice(
+        None, "learning rate; left out, the usual one of the optimizer and the model", short="lr", least=TINY
+    )
     weight_decay: float | None = choice(
         None, "left out, the optimizer's usual one; never for biases and norms", least=0
     )
@@ -127,7 +129,12 @@ class ScheduleChoices:
 
 @dataclass(frozen=True)
 class TrainChoices:
-    epochs: int = choice(30, "passes over the training data", short="epochs", least=1)
+    epochs: int | None = choice(
+        None,
+        "passes over the training data; left out, 30 or what shows 32,000 examples; 5 for next-token",
+        short="epochs",
+        least=1,
+    )
     max_steps: int | None = choice(None, "updates after which to stop", short="max-steps", least=1)
     max_minutes: float = choice(math.inf, "minutes after which to stop", short="max-minutes", least=TINY)
     batch_size: int = choice(32, "examples a batch", short="batch-size", least=1)

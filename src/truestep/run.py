@@ -58,6 +58,9 @@ if TYPE_CHECKING:
 
 NAMES_OF_CODE = ("data.source", "augment.transform", "model.name", "optimizer.name")
 PROLONGING = ("train.epochs", "train.max_steps", "train.max_minutes")  # what a resumed run may change
+EPOCHS = 30  # of a run that is not told how many; see benchmarks/results.md
+LEAST_EXAMPLES = 32_000  # that it sees all the same: 1,000 updates of the usual batch
+TEXT_EPOCHS = 5  # of learning the next token: a text has an example at each of its tokens
 
 
 @dataclass
@@ -198,7 +201,7 @@ def _run(
         with _opened(path, recipe, data, resume=resume):
             fitted = fit(
                 distributed.wrap(model), train, held_out.get("valid"), objective, optimizer,
-                epochs=recipe.train.epochs, max_steps=recipe.train.max_steps or math.inf,
+                epochs=recipe.train.epochs or EPOCHS, max_steps=recipe.train.max_steps or math.inf,
                 max_minutes=recipe.train.max_minutes, scheduler=scheduler, accumulate=recipe.train.accumulate,
                 max_grad_norm=recipe.train.max_grad_norm, max_grad_value=recipe.train.max_grad_value,
                 precision=precision, ema_decay=recipe.train.ema_decay, monitor=recipe.train.monitor,
@@ -279,8 +282,12 @@ def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
     spec = data.encoder.spec
     name = models.choose(spec) if recipe.model.name == "auto" else recipe.model.name
     optimizer = recipe.optimizer.name
+    lr = DEFAULT_LR.get(optimizer)
+    if lr is not None and optimizer in ("adam", "adamw"):
+        lr *= models.FASTER.get(name, 1.0)
     known = {
-        "optimizer.lr": recipe.optimizer.lr or DEFAULT_LR.get(optimizer),
+        "train.epochs": recipe.train.epochs or _enough_epochs(data),
+        "optimizer.lr": recipe.optimizer.lr or lr,
         "optimizer.weight_decay": DEFAULT_WEIGHT_DECAY.get(optimizer, 0.0)
         if recipe.optimizer.weight_decay is None and optimizer in DEFAULT_LR
         else recipe.optimizer.weight_decay,
@@ -300,6 +307,14 @@ def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
             **known,
         }
     )
+
+
+def _enough_epochs(data: Data) -> int:
+    """Return the usual number of epochs, or more where there are so few examples that a model would learn too little."""
+    if data.target.task == "next-token":
+        return TEXT_EPOCHS
+    examples = len(data.train)  # 0 of a stream, which nobody has counted
+    return max(EPOCHS, -(-LEAST_EXAMPLES // examples)) if examples else EPOCHS
 
 
 def evaluate_folder(
@@ -466,7 +481,8 @@ def _optimizer(recipe: Recipe, model: nn.Module, batches: int | None) -> tuple[O
         lrs=choices.lrs,
         args=choices.args,
     )
-    planned = math.inf if batches is None else -(-batches // recipe.train.accumulate) * recipe.train.epochs
+    epochs = recipe.train.epochs or EPOCHS
+    planned = math.inf if batches is None else -(-batches // recipe.train.accumulate) * epochs
     total = int(min(planned, recipe.train.max_steps or planned))
     scheduler = build_schedule(
         schedule.name,

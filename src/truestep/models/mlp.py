@@ -31,7 +31,7 @@ class MLP(nn.Module):
         cardinalities: Sequence[int],
         num_outputs: int,
         hidden: Sequence[int] = (128, 64),
-        dropout: float = 0.1,
+        dropout: float = 0.3,
         norm: Literal["none", "layer"] = "none",
     ) -> None:
         super().__init__()
