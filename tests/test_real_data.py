@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from truestep import cli, data, run
 from truestep.code import call_code, is_code
 from truestep.data import images
 from truestep.device import reproducible
+from truestep.nest import tensors_of
 from truestep.prediction import Predictor, predict
 
 FAST = ("--epochs", 2, "--batch-size", 16)
@@ -555,3 +557,19 @@ def test_what_was_changed_since_the_training_is_refused(raw, tmp_path, monkeypat
     assert found.code == 3
     assert found.err.startswith("truestep: ")
     assert found.err.count("\n") == 1
+
+
+def test_a_large_table_takes_less_memory_than_twice_its_tensors(tmp_path):
+    rows, random = 100_000, np.random.default_rng(0)
+    columns = {f"n{number}": random.normal(size=rows) for number in range(14)}
+    columns |= {f"w{number}": [f"word {n % 50}" for n in random.permutation(rows)] for number in range(3)}
+    columns |= {"gaps": pl.Series(random.normal(size=rows)).set(pl.Series(random.random(rows) < 0.1), None)}
+    columns |= {"label": np.where(random.random(rows) < 0.5, "yes", "no")}
+    pl.DataFrame(columns).write_parquet(tmp_path / "large.parquet")
+    tracemalloc.start()  # counts what NumPy and Python take, nothing that depends on the machine
+    found = data.load(str(tmp_path / "large.parquet"), target="label")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    tensors = sum(tensor.numel() * tensor.element_size() for tensor in tensors_of(found.train.examples))
+    assert tensors > 8e6
+    assert peak < 1.65 * tensors

@@ -27,7 +27,7 @@ from truestep.distributed import all_gather, all_rows, all_sum, world_size
 from truestep.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor
 
@@ -519,7 +519,7 @@ class Metrics(ABC):
         if self._weigh_rows and self._rows:
             outputs, targets = self._kept_rows()
             numbers_of, pieces = self._weigh_rows(outputs, targets), _pieces(resamples, outputs.numel())
-            draws = _joined([numbers_of(_row_weights(len(targets), piece, rng)) for piece in pieces]) | draws
+            draws = _joined(numbers_of(_row_weights(len(targets), piece, rng)) for piece in pieces) | draws
         tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
         # 0 * number: what is NaN has no interval, even if it is defined in some resample.
         bounds = {name: draws[name].nanquantile(tails) + 0 * numbers[name] for name in numbers if name in draws}
@@ -782,8 +782,13 @@ def _row_weights(num_rows: int, resamples: int, rng: np.random.Generator) -> Ten
     return torch.from_numpy(counts).view(resamples, num_rows)
 
 
-def _joined(pieces: list[Numbers]) -> Numbers:
-    return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+def _joined(pieces: Iterable[Numbers]) -> Numbers:
+    """Return the numbers of all pieces, kept as Python's own: a small tensor of each would pin the memory of a large one."""
+    found: dict[str, list[float]] = {}
+    for piece in pieces:
+        for name, number in piece.items():
+            found.setdefault(name, []).extend(number.tolist())
+    return {name: torch.tensor(numbers, dtype=torch.float64) for name, numbers in found.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -81,8 +81,6 @@ def build(name: str, args: Mapping[str, Any]) -> nn.Module:
         raise InputError(f"model '{name}': {told(error)}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"model '{name}': expected it to make an nn.Module, found a {type(model).__name__}.")
-    if next(model.parameters(), None) is None:
-        raise InputError(f"model '{name}': expected weights to learn, found none.")
     # Hooks, not a module around it: the names of its weights stay what they are.
     model.register_forward_pre_hook(_rename_inputs, with_kwargs=True)
     model.register_forward_hook(_unwrap_outputs)

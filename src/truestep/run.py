@@ -171,6 +171,8 @@ def _run(
     check_monitor(objective, recipe.train.monitor)
     recipe = resolve(recipe, data, device)
     size = _count_weights(recipe)
+    if not size:
+        raise InputError(f"model '{recipe.model.name}': expected weights to learn, found none.")
     threads, reason = choose_threads(size, recipe.run.threads)
     recipe = recipe.changed({"run.threads": threads})
     say = say if distributed.is_main() else lambda _: None
