@@ -28,13 +28,11 @@ from torch import nn
 class Ours(nn.Module):
     def __init__(self, num_outputs, num_numeric, cardinalities, hidden=8):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
         self.given = (num_outputs, num_numeric, cardinalities, hidden)
 
 class Theirs(nn.Module):
     def __init__(self, in_features, num_classes, depth=2):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
         self.layer = nn.Linear(in_features, num_classes)
         self.depth = depth
     def forward(self, x):
@@ -43,20 +41,17 @@ class Theirs(nn.Module):
 class Wide(nn.Module):
     def __init__(self, num_classes, width=4, length=9):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
 
 class Picture(nn.Module):
     def __init__(self, in_chans, height, width, *, num_labels):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
 
 class Needy(nn.Module):
     def __init__(self, num_classes, depth):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
 
 def anything(name, **kwargs):
-    net = nn.Linear(1, 1)
+    net = nn.Identity()
     net.given = kwargs
     return net
 
@@ -72,7 +67,6 @@ class Hugging(nn.Module):
     """Takes and gives what a Hugging Face model does."""
     def __init__(self, vocab_size, num_labels):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
         self.embedding = nn.Embedding(vocab_size, num_labels)
     def forward(self, input_ids=None, attention_mask=None, labels=None, **kwargs):
         assert not kwargs and labels is None
@@ -85,22 +79,15 @@ class Plain(nn.Module):
     """Knows nothing of lengths."""
     def __init__(self, vocabulary, num_outputs):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
         self.embedding = nn.Embedding(vocabulary, num_outputs, padding_idx=0)
     def forward(self, x):
         return self.embedding(x).sum(1)
 
 class Tuple(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
     def forward(self, x):
         return x, x
 
 class Two(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
     def forward(self, a, b):
         return a
 '''
@@ -273,3 +260,9 @@ def test_a_model_of_transformers_trains_and_does_not_see_padding(tmp_path):
     assert outputs.shape == (2, 3)
     torch.testing.assert_close(model(tokens=tokens[1:, :4])[0], outputs[1], rtol=0, atol=1e-6)
     nn.functional.cross_entropy(outputs, torch.tensor([0, 2])).backward()
+
+
+def test_lazy_layers_are_refused_because_no_optimizer_can_hold_them(tmp_path):
+    (tmp_path / "net.py").write_text("from torch import nn\n\ndef make():\n    return nn.LazyLinear(3)\n")
+    with pytest.raises(InputError, match="found lazy ones"):
+        build(f"{tmp_path / 'net.py'}:make", {}, trusted=True)

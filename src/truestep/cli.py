@@ -205,9 +205,15 @@ def _summary(finished: Run) -> None:
     _print_figures(results["metrics"].get(split, {}), results["intervals_95"].get(split, {}), f"{split}_")
     print(
         f"\nfolder    {finished.folder}\nreport    {finished.folder / 'report.html'}\n"
-        f"next      truestep evaluate {finished.folder}\n          truestep predict {finished.folder} new.csv",
+        f"next      truestep evaluate {finished.folder}{_own_model(finished)}\n          truestep predict {finished.folder} NEW{_own_model(finished)}",
         file=sys.stderr,
     )
+
+
+def _own_model(finished: Run) -> str:
+    from truestep.code import is_code
+
+    return f" --model {finished.recipe.model.name}" if is_code(finished.recipe.model.name) else ""
 
 
 def _print_figures(metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]], prefix: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from truestep.code import load_code, told
 from truestep.errors import InputError, did_you_mean
@@ -81,6 +82,11 @@ def build(name: str, args: Mapping[str, Any]) -> nn.Module:
         raise InputError(f"model '{name}': {told(error)}") from error
     if not isinstance(model, nn.Module):
         raise InputError(f"model '{name}': expected it to make an nn.Module, found a {type(model).__name__}.")
+    if any(isinstance(parameter, UninitializedParameter) for parameter in model.parameters()):
+        raise InputError(
+            f"model '{name}': expected layers that know their sizes, found lazy ones, whose weights an optimizer can't "
+            "hold yet. Sizes of the data are filled in by name, such as num_features or channels."
+        )
     # Hooks, not a module around it: the names of its weights stay what they are.
     model.register_forward_pre_hook(_rename_inputs, with_kwargs=True)
     model.register_forward_hook(_unwrap_outputs)

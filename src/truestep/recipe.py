@@ -82,7 +82,7 @@ class AugmentChoices:
 class ModelChoices:
     name: str = choice(
         "auto",
-        "auto, linear, mlp, cnn, resnet, recurrent, transformer, file.py:Class or package.module:Class",
+        "auto, linear, mlp, cnn, resnet, bag, recurrent, transformer, file.py:Class or package.module:Class",
         short="model",
     )
     args: dict[str, Any] = choice(dict, "arguments of the model, as --model.args.NAME VALUE")

@@ -87,3 +87,20 @@ def test_rows_without_a_target_are_left_out_and_named(tmp_path):
     assert sorted(names.tolist()) == [i for i in range(40) if i not in (3, 8)]
     whole = load(pl.read_csv(tmp_path / "x.csv").with_columns(pl.col("y").fill_null("a")), target="y")
     assert set(data.train.names[data.train.rows].tolist()) <= set(whole.train.rows.tolist())  # they move no other row
+
+
+@pytest.mark.parametrize("choice", [{"horizon": 3}, {"tokenizer": "bytes"}, {"image_size": 32}, {"length": 9}])
+def test_a_choice_for_other_data_is_refused(choice):
+    with pytest.raises(InputError, match=rf"^data.{next(iter(choice))}: expected data of kind .*, found table\.$"):
+        load("iris", **choice)
+    with pytest.raises(InputError, match=r"found arrays\.$"):
+        load((torch.ones(30, 2).numpy(), (torch.arange(30) % 2).numpy()), **choice)
+
+
+def test_the_same_words_are_missing_in_files_and_frames(tmp_path):
+    frame = pl.DataFrame({"x": [["1.5", "-", "NA", "2.5"][i % 4] for i in range(40)], "y": ["a", "b"] * 20})
+    frame.write_csv(tmp_path / "x.csv")
+    frame.write_parquet(tmp_path / "x.parquet")
+    found = [load(source, target="y") for source in (frame, tmp_path / "x.csv", tmp_path / "x.parquet")]
+    assert found[0].encoder == found[1].encoder == found[2].encoder
+    assert found[0].encoder.numeric[0].indicator

@@ -24,13 +24,11 @@ from typing import NamedTuple, Self
 import numpy as np
 import polars as pl
 
+from truestep.data.missing import MISSING
 from truestep.data.parquet_file import ParquetFrame, TemporaryFolder
 from truestep.errors import InputError
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-# Spellings of a missing value, in any case; the second line is what spreadsheets and statistics programs write.
-MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-", "--", "n.a.", "<na>", ".",
-           "#n/a", "#na", "#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!")  # fmt: skip
 LONGEST_MISSING = max(map(len, MISSING))
 
 BLOCK = 16 * 2**20  # bytes read at once

@@ -52,6 +52,15 @@ if TYPE_CHECKING:
 
 FEWEST_ROWS = 10  # no split of fewer says anything
 SPLITS = ("train", "valid", "test")
+APPLIES = {  # choices that are for some kinds of data only
+    "scale": ("table",),
+    "window": ("sequence",),
+    "horizon": ("sequence",),
+    "image_size": ("image",),
+    "tokenizer": ("text",),
+    "vocabulary": ("text",),
+    "length": ("text",),
+}
 GIVEN, BY_CONTENT, BY_NUMBER = "as the source is split", "by the content of each row", "by the number of each example"
 
 
@@ -79,7 +88,7 @@ class Split:
         return self.known[self.rows] if len(self.known) else self.known
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Data:
     """All a run needs to know about its data."""
 
@@ -93,6 +102,10 @@ class Data:
     keys: np.ndarray | None  # (N,) uint64, equal for equal inputs, whatever the machine; None if nobody has read them
     table: Table | None = None  # its rows as people know them: where each stands, its image's name or its text, no more
     split_by: str = ""  # what decided where a row belongs, in words
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(split):,}" for name, split in self.splits.items())
+        return f"Data({self.name}: {sizes}; {self.target.name}, {self.target.task}; inputs {self.encoder.spec})"
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -135,6 +148,7 @@ def load(
         raise InputError(
             "target, drop, kinds, group, time: expected none of them for arrays and datasets, which have no columns."
         )
+    _check_applies(choices, "arrays")
     if isinstance(own, Arrays):
         data = _load_arrays(own, _name(source), choices, task, seed)
         given = own.belongs is not None
@@ -262,6 +276,7 @@ def _load_table(
     described = [describe(table, column, kinds.get(column)) for column in table.columns if column not in choices.drop]
     group, time = choices.group or table.group, choices.time or table.time
     how, used, left_out = _features(described, choices, grid, (group, time))
+    _check_applies(choices, how)
     notes = [*(column.note for column in described if column.note), *left_out]
     if how == "sequence":
         return _load_series(
@@ -334,7 +349,8 @@ def _features(
     images, texts = ([name for name, kind in kinds.items() if kind == what] for what in ("image", "text"))
     plain = {name: kind for name, kind in kinds.items() if kind in (*NUMERIC_KINDS, "categorical")}
     asked = [name for name in texts if name in choices.kinds]
-    notes = [f"column '{name}' decides the split; it is not learnt from." for name in apart if name]
+    role = "orders the windows or keeps them apart" if choices.window else "decides the split"
+    notes = [f"column '{name}' {role}; it is not learnt from." for name in apart if name]
     if images and not choices.window:
         how, used = "image", {images[0]: "image"}
     elif texts and not choices.window and (asked or not plain):
@@ -453,6 +469,7 @@ def times_of(table: Table, column: str) -> np.ndarray:
 
 def _load_stream(table: Table, name: str, choices: DataChoices, seed: int) -> Data:
     """Return texts as windows of tokens, each predicting the next ones; whole texts belong to one split."""
+    _check_applies(choices, "text")
     column = _text_column(table, choices)
     notes = list(table.notes)
     valid, test = (0.0 if isinstance(share, str) else share for share in (choices.valid, choices.test))
@@ -617,6 +634,13 @@ def _data(
     lengths = getattr(examples[0], "lengths", None) if isinstance(examples, tuple) else None  # of texts
     train, valid, test = (Split(examples, known, part, lengths, names) for part in rows)
     return Data(name, encoder, target, train, valid, test, found, keys)
+
+
+def _check_applies(choices: DataChoices, how: str) -> None:
+    """Refuse choices that are for other data than these: a choice that nobody heeds is a wrong belief."""
+    for name, kinds in APPLIES.items():
+        if getattr(choices, name) != getattr(DataChoices(), name) and how not in kinds:
+            raise InputError(f"data.{name}: expected data of kind {' or '.join(kinds)} for this choice, found {how}.")
 
 
 def _check_columns(table: Table, choices: DataChoices, target: str | None) -> None:

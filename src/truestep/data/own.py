@@ -13,6 +13,7 @@ import lzma
 import math
 import os
 import stat
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -235,7 +236,8 @@ def _read_pt(path: Path) -> Any:
         size = path.stat().st_size
     _check_room(size, path.name)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what is wrong is said below, in one line
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - a damaged pickle can raise anything

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from truestep.data.missing import MISSING
 from truestep.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,9 +79,15 @@ class ParquetFrame:
 
 
 def plain(series: pl.Series) -> pl.Series:
-    """Return a column with plain text or numbers for types that only save memory, and null for NaN."""
+    """Return a column with plain text or numbers for types that only save memory, and null for what is missing.
+
+    In text the same words are missing as in a CSV file, so that a row means the same whichever way it comes in.
+    """
     base = series.dtype.base_type()
     series = series.cast(PLAIN[base]) if base in PLAIN else series
+    if series.dtype == pl.String:
+        is_missing = series.str.strip_chars().str.to_lowercase().is_in(MISSING)
+        return series.set(is_missing, None) if is_missing.any() else series
     return series.fill_nan(None) if series.dtype.is_float() and series.is_nan().any() else series
 
 
