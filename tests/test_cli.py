@@ -192,7 +192,7 @@ def test_a_finished_run_may_be_prolonged_but_not_changed(passengers, tmp_path, c
     shutil.copytree(passengers[0] / "run", tmp_path / "run")
     recipe = (tmp_path / "run" / "recipe.toml").read_bytes()
     for options, said in {
-        "--lr 0.7": "optimizer.lr: a resumed run keeps it at 0.003, found 0.7",
+        "--lr 0.7": "optimizer.lr: a resumed run keeps it at 0.001, found 0.7",
         "--optimizer sgd": "optimizer.name: a resumed run keeps it at adamw, found sgd",
         "--seed 5": "run.seed: a resumed run keeps it at 0, found 5",
         f"--out {tmp_path / 'other'}": "resume: expected no source, target or out beside it",
@@ -618,7 +618,7 @@ def test_a_run_shows_the_labels_that_its_model_doubts(tmp_path, monkeypatch, cap
     rows = [f"{x},{z},{'ab'[label]}" for (x, z), label in zip(points, given, strict=True)]
     (tmp_path / "points.csv").write_text("\n".join(["x,z,y", *rows]) + "\n")
     monkeypatch.chdir(tmp_path)
-    options = ["--target", "y", "--epochs", "5", "--out", "run", "--quiet"]
+    options = ["--target", "y", "--epochs", "5", "--lr", "0.003", "--out", "run", "--quiet"]
     assert truestep("train", "points.csv", *options, capsys=capsys)[0] == 0
 
     held_out = json.loads((tmp_path / "run" / "results.json").read_text())["suspects"]

@@ -17,10 +17,10 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from truestep import models
 from truestep.errors import InputError, RefusedError
-from truestep.models import MODELS, arguments_for, build, choose
+from truestep.models import FASTER, MODELS, arguments_for, build, choose
 from truestep.models.transformer import Attention, rotated
 from truestep.nest import map_tensors
-from truestep.optimizers import build_optimizer, build_schedule
+from truestep.optimizers import DEFAULT_LR, build_optimizer, build_schedule
 
 TABLE = {"kind": "table", "num_numeric": 4, "cardinalities": [3, 5]}
 NUMBERS = {"kind": "table", "num_numeric": 4, "cardinalities": []}
@@ -482,7 +482,7 @@ def test_a_few_steps_lower_the_loss(name):
     spec, args, rule = TASKS[name]
     torch.manual_seed(0)
     model = build(name, arguments_for(name, spec, 2, args))
-    optimizer = build_optimizer("adamw", model)
+    optimizer = build_optimizer("adamw", model, lr=3e-3 * FASTER.get(name, 1))
     if spec is IMAGE:
         inputs = torch.randn(256, 1, 8, 8)
     else:
@@ -516,7 +516,7 @@ def test_digits_are_learnt(name, least, epochs):
     test, train = order[:360], order[360:]
 
     model = build(name, arguments_for(name, IMAGE, 10, {}))
-    optimizer = build_optimizer("adamw", model)
+    optimizer = build_optimizer("adamw", model, lr=DEFAULT_LR["adamw"] * FASTER.get(name, 1))
     schedule = build_schedule("cosine", optimizer, total_steps=epochs * math.ceil(len(train) / 32), warmup_steps=20)
     for _ in range(epochs):
         for batch in train[torch.randperm(len(train))].split(32):

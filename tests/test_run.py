@@ -42,7 +42,7 @@ SOURCES = {
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_run_learns_from(name, tmp_path):
     source, choices, metric, least = SOURCES[name]
-    run = ts.train(source, out=tmp_path / "run", epochs=8, show=False, **choices)
+    run = ts.train(source, out=tmp_path / "run", epochs=8, lr=3e-3, show=False, **choices)
 
     assert run.metrics[metric] >= least
     for file in ("model/model.json", "results.json", "report.html", "recipe.toml"):
@@ -139,7 +139,7 @@ class Flow(IterableDataset):
 def test_a_dataset_that_is_only_read_from_its_beginning_is_trained_on_and_resumed(tmp_path):
     source = (Flow(), TensorDataset(torch.tensor(X), torch.tensor(YES)))
     said = []
-    whole = ts.train(source, out=tmp_path / "whole", max_steps=17, show=False, say=said.append)
+    whole = ts.train(source, out=tmp_path / "whole", max_steps=17, lr=0.01, show=False, say=said.append)
     assert "in their own order; resuming gives the same numbers, as far as the first examples tell" in said[0]
     assert whole.metrics["accuracy"] > 0.9
     steady = {"schedule": "constant", "schedule.warmup": 0, "show": False}
@@ -228,7 +228,7 @@ def test_a_sampler_draws_rare_classes_as_often_as_others(tmp_path):
     rare = (RNG.random(len(X)) < 0.1).astype(int)
     weights = {}
     for balance in ("none", "sampler"):
-        run = ts.train((X * 0, rare), out=tmp_path / balance, epochs=6, balance=balance, show=False, valid=0, test=0)
+        run = ts.train((X * 0, rare), out=tmp_path / balance, balance=balance, show=False, valid=0, test=0)
         weights[balance] = run.predict(X[:1] * 0)["probability_1"][0]  # inputs say nothing: the share that was seen
     assert weights["none"] == pytest.approx(rare.mean(), abs=0.06)
     assert weights["sampler"] == pytest.approx(0.5, abs=0.06)
