@@ -24,6 +24,9 @@ class Bag(nn.Module):
         super().__init__()
         self.dropout = dropout
         self.embedding = nn.Embedding(vocabulary, width, padding_idx=0)
+        # Small, as in fastText: a rare word hardly moves from where it began, and should then say next to nothing.
+        nn.init.uniform_(self.embedding.weight, -1 / width, 1 / width)
+        nn.init.zeros_(self.embedding.weight[0])
         self.output = nn.Linear(width, num_outputs)
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:

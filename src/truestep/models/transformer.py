@@ -42,7 +42,7 @@ class Transformer(nn.Module):
         cardinalities: Sequence[int] = (),
         causal: bool = False,
         width: int = 128,
-        layers: int = 4,
+        layers: int = 2,
         heads: int = 4,
         dropout: float = 0.1,
     ) -> None:
