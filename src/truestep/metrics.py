@@ -730,13 +730,17 @@ class TokenMetrics(Metrics):
 
 def _weigh_class_rows(probabilities: Tensor, targets: Tensor) -> Callable[[Tensor], Numbers]:
     targets, rankings = targets.long(), _rankings(probabilities, targets)
-    losses = _log_losses(probabilities, targets)
-    columns = torch.cat([losses[:, None], _gaps(_both_classes(probabilities), targets)], 1)
+    losses, gaps = _log_losses(probabilities, targets).double(), _gaps(_both_classes(probabilities), targets)
 
     def numbers_of(weights: Tensor) -> Numbers:
-        means = weights.double() @ columns / len(targets)
-        gaps, (roc, precision) = means[:, 1:].abs().sum(1), _mean_areas(rankings, weights)
-        return {"log_loss": means[:, 0], "calibration_error": gaps, "roc_auc": roc, "average_precision": precision}
+        shares = weights.double() / len(targets)
+        roc, precision = _mean_areas(rankings, weights)
+        return {
+            "log_loss": shares @ losses,
+            "calibration_error": (shares @ gaps).abs().sum(1),
+            "roc_auc": roc,
+            "average_precision": precision,
+        }
 
     return numbers_of
 
