@@ -24,12 +24,11 @@ from typing import NamedTuple, Self
 import numpy as np
 import polars as pl
 
-from truestep.data.missing import MISSING
+from truestep.data.missing import LONGEST_MISSING, MISSING
 from truestep.data.parquet_file import ParquetFrame, TemporaryFolder
 from truestep.errors import InputError
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-LONGEST_MISSING = max(map(len, MISSING))
 
 BLOCK = 16 * 2**20  # bytes read at once
 IN_MEMORY = 128 * 2**20  # bytes of text from which on columns are kept on the disk

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from truestep.data.missing import MISSING
+from truestep.data.missing import LONGEST_MISSING, MISSING
 from truestep.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
+PIECE = 1 << 18  # rows looked at together
 PLAIN = {pl.Categorical: pl.String, pl.Enum: pl.String, pl.Decimal: pl.Float64}  # types that only save memory
 
 
@@ -86,9 +87,19 @@ def plain(series: pl.Series) -> pl.Series:
     base = series.dtype.base_type()
     series = series.cast(PLAIN[base]) if base in PLAIN else series
     if series.dtype == pl.String:
-        is_missing = series.str.strip_chars().str.to_lowercase().is_in(MISSING)
-        return series.set(is_missing, None) if is_missing.any() else series
+        words = _missing_words(series)
+        return series.set(series.is_in(words), None) if words else series
     return series.fill_nan(None) if series.dtype.is_float() and series.is_nan().any() else series
+
+
+def _missing_words(series: pl.Series) -> list[str]:
+    """Return the texts of a column that stand for no value, as they are written; a piece at a time, to copy little."""
+    found: set[str] = set()
+    for start in range(0, len(series), PIECE):
+        piece = series.slice(start, PIECE)
+        different = piece.filter(piece.str.len_bytes() <= LONGEST_MISSING).unique()
+        found.update(different.filter(different.str.strip_chars().str.to_lowercase().is_in(MISSING)))
+    return sorted(found)
 
 
 class TemporaryFolder:
