@@ -38,6 +38,7 @@ from truestep.errors import InputError, did_you_mean
 ARRAY_FORMATS = (".npz", ".pt", ".pth", ".safetensors")
 INPUTS = ("inputs", "x", "features", "images", "data")  # names of arrays, in any case, the first that is there
 TARGETS = ("targets", "target", "y", "labels", "label")
+# What a damaged or strange archive raises; NotImplementedError is zipfile's for a compression that it doesn't know.
 UNREADABLE = (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, lzma.LZMAError, zlib.error)
 SPLITS = {"train": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2}
 FIRST_EXAMPLES = 4  # of a stream, to see what it gives and whether it gives the same again
@@ -237,6 +238,7 @@ def _read_pt(path: Path) -> Any:
     _check_room(size, path.name)
     try:
         with warnings.catch_warnings(action="ignore"):  # what is wrong is said below, in one line
+            # The one format here that is a pickle: weights_only reads tensors and plain containers, and runs nothing.
             return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, MemoryError):
         raise
