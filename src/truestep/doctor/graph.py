@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from truestep.doctor import sites
-from truestep.doctor.record import LossFacts, LossOp, Node, Site
+from truestep.doctor.record import LossFacts, LossOp, Node, Site, looked_at
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -70,8 +70,6 @@ class Losses:
             self.tracing = False
 
     def _before(self, tensors: Any = None, *args: Any, **kwargs: Any) -> tuple[LossFacts, Site | None, Any] | None:
-        from truestep.doctor.observe import looked_at
-
         watch, site = self.watch, sites.here()
         roots = [t for t in (tensors if isinstance(tensors, list | tuple) else [tensors]) if isinstance(t, Tensor)]
         facts = self.by_site.get(site)

@@ -22,9 +22,9 @@ from truestep.doctor.graph import Losses
 from truestep.doctor.keeping import Keeping
 from truestep.doctor.loaders import Loaders
 from truestep.doctor.record import Event, Record
+from truestep.doctor.schedules import Schedules
 from truestep.doctor.steps import Steps
 
-LOOKED_AT = {1, 2, 3, 5, 8, 13, 21, 34, 55}  # steps, and then every hundredth
 EVENTS = 600  # kept of a run
 
 
@@ -38,11 +38,12 @@ class Watch:
         self._undo: list[Callable[[], Any]] = []
         self._thread, self._process = threading.get_ident(), os.getpid()
         self.calls, self.losses, self.steps = Calls(self), Losses(self), Steps(self)
-        self.loaders, self.keeping = Loaders(self), Keeping(self)
+        self.loaders, self.keeping, self.schedules = Loaders(self), Keeping(self), Schedules(self)
+        self.sensors = (self.steps, self.schedules, self.losses, self.calls, self.loaders, self.keeping)
 
     def start(self) -> None:
         self._thread, self._process = threading.get_ident(), os.getpid()
-        for sensor in (self.steps, self.losses, self.calls, self.loaders, self.keeping):
+        for sensor in self.sensors:
             sensor.install()
         self._replace(warnings, "_showwarnmsg_impl", self._warned)
         self.on = True
@@ -56,7 +57,7 @@ class Watch:
 
     def conclude(self) -> None:
         """Let the sensors write down what they only know at the end."""
-        for sensor in (self.steps, self.losses, self.calls, self.loaders, self.keeping):
+        for sensor in self.sensors:
             self.guarded(sensor.conclude)
 
     # What sensors are built from.
@@ -130,8 +131,3 @@ class Watch:
             return original(message)
 
         return wrapper
-
-
-def looked_at(step: int) -> bool:
-    """Whether to look closely at the step of this number, from 1."""
-    return step in LOOKED_AT or step % 100 == 0

@@ -301,3 +301,8 @@ class Record:
     own_errors: Counter[str] = field(default_factory=Counter)  # of the doctor itself
     finished: bool = False  # the script came to its end by itself
     manual_updates: int = 0  # parameters changed by hand between two backwards
+
+
+def looked_at(step: int) -> bool:
+    """Whether the step of this number, from 1, is looked at closely: the first ones, and then every hundredth."""
+    return step in (1, 2, 3, 5, 8, 13, 21, 34, 55) or step % 100 == 0

@@ -1,4 +1,4 @@
-"""Sees optimizers, what clears and clips gradients, and schedules."""
+"""Sees optimizers, and what clears, scales and clips gradients."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer, lr_scheduler
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from truestep.doctor import sites
-from truestep.doctor.record import ClipFacts, Event, OptimizerFacts, ScheduleFacts, Site, Window
+from truestep.doctor.record import ClipFacts, Event, OptimizerFacts, Site, Window, looked_at
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -67,7 +66,6 @@ class Steps:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self.seen: dict[int, Seen] = {}
-        self.schedules: dict[int, tuple[weakref.ref[Any], ScheduleFacts, int]] = {}
         self.clips: dict[Site | None, ClipFacts] = {}
         self.scalers: weakref.WeakSet[Any] = weakref.WeakSet()
         self.scaled_backward = False
@@ -86,13 +84,6 @@ class Steps:
             wrapper = getattr(nn.utils.clip_grad, name)
             if getattr(nn.utils, name) is original:
                 watch._replace(nn.utils, name, lambda _, wrapper=wrapper: wrapper)
-        watch.wrap(LRScheduler, "__init__", after=self._scheduled)
-        for kind in {LRScheduler, *(k for k in vars(lr_scheduler).values() if isinstance(k, type))}:
-            if issubclass(kind, LRScheduler) and "step" in vars(kind):
-                watch.wrap(kind, "step", before=self._scheduling, after=self._schedule_stepped)
-        plateau = lr_scheduler.ReduceLROnPlateau
-        if "__init__" in vars(plateau):
-            watch.wrap(plateau, "__init__", after=self._scheduled)
         for name, after in (("scale", self._scaled), ("unscale_", self._unscaled), ("step", None), ("update", self._updated)):
             watch.wrap(torch.amp.GradScaler, name, before=self._scaler_steps if name == "step" else None, after=after)
 
@@ -126,8 +117,6 @@ class Steps:
             self.watch.guarded(self._post, optimizer, args, kwargs)
 
     def _pre(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        from truestep.doctor.observe import looked_at
-
         seen = self.of(optimizer)
         if looked_at(seen.facts.steps + 1):
             seen.before = [
@@ -310,51 +299,5 @@ class Steps:
         self.unscaled.clear()
         self.scaled_backward = False
 
-    # Schedules.
-
-    def _scheduled(self, _: Any, __: Any, schedule: Any, optimizer: Any = None, *args: Any, **kwargs: Any) -> None:
-        if id(schedule) in self.schedules:
-            return
-        inner = getattr(optimizer, "optimizer", optimizer)  # of Accelerate and others, which wrap it
-        facts = ScheduleFacts(len(self.watch.record.schedules), type(schedule).__name__, sites.here())
-        if isinstance(inner, Optimizer):
-            facts.optimizer = self.of(inner).facts.number
-        facts.mode = str(getattr(schedule, "mode", ""))
-        planned = getattr(schedule, "total_steps", None) or getattr(schedule, "T_max", None)
-        facts.planned = planned if isinstance(planned, int) else None
-        self.watch.record.schedules.append(facts)
-        self.schedules[id(schedule)] = (weakref.ref(schedule), facts, 0)
-
-    def _schedule_of(self, schedule: Any) -> ScheduleFacts | None:
-        entry = self.schedules.get(id(schedule))
-        if entry is None or entry[0]() is not schedule:  # still being made: its first step is its own
-            return None
-        return entry[1]
-
-    def _scheduling(self, schedule: Any, *args: Any, **kwargs: Any) -> None:
-        facts = self._schedule_of(schedule)
-        if facts is None:
-            return
-        optimizer = next((o for o in self.watch.record.optimizers if o.number == facts.optimizer), None)
-        steps = optimizer.steps if optimizer else 0
-        last = facts.__dict__.setdefault("_last", 0)
-        if facts.steps == 0 and steps == 0:
-            facts.before_optimizer = True
-        facts.optimizer_steps_between[steps - last] += 1
-        facts.__dict__["_last"] = steps
-
-    def _schedule_stepped(self, _: Any, __: Any, schedule: Any, *args: Any, **kwargs: Any) -> None:
-        facts = self._schedule_of(schedule)
-        if facts is None:
-            return
-        facts.steps += 1
-        site = sites.here()
-        facts.step_sites[site] += 1
-        value = args[0] if args else kwargs.get("metrics")
-        if isinstance(schedule, lr_scheduler.ReduceLROnPlateau) and len(facts.values) < 2_000:
-            rate = schedule.optimizer.param_groups[0]["lr"]
-            facts.values.append((self.watch.record.steps, float(value), float(rate)))
-        self.watch.event("schedule", facts.number)
-
     def conclude(self) -> None:
-        """Nothing is left over."""
+        """Nothing is left to write down."""
