@@ -35,7 +35,6 @@ from truestep.doctor.record import Record
 from truestep.doctor.reading import ops, through_views
 
 SEVERITY = "error"
-HIDES = ["loss-over-wrong-dimension"]
 
 
 def look(record: Record) -> Iterator[Finding]:
