@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from truestep.doctor import sites
 from truestep.doctor.graph import MARK
 from truestep.doctor.probes import Probes, tensors_in
-from truestep.doctor.record import CallFacts, HiddenModules, LossFacts, ModelFacts, Site
+from truestep.doctor.record import CallFacts, HiddenModules, LossFacts, ModelFacts, Site, looked_at
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -28,8 +28,17 @@ class Known:
     def __init__(self, module: nn.Module, facts: ModelFacts) -> None:
         self.module, self.facts = weakref.ref(module), facts
         self.restless = [(name, weakref.ref(part)) for name, part in module.named_modules() if restless(part)]
-        self.by_key: dict[tuple[Site | None, bool, bool], CallFacts] = {}
-        self.size = sum(1 for _ in module.modules())
+        self.by_key: dict[tuple[Any, ...], CallFacts] = {}
+        self.evaluated = 0  # calls that nothing was learnt from, since it was last set to evaluation mode
+        self.last_inputs: weakref.ref[Tensor] | None = None
+        self.trained_inputs: weakref.ref[Tensor] | None = None
+        self.again = self.of_training = False  # whether the call going on is on the tensor of the one before, or a trained one
+
+    def nothing_learnt(self, facts: CallFacts, *, again: bool, of_training: bool) -> None:
+        facts.untrained += 1
+        facts.repeated += again
+        facts.on_trained_inputs += of_training
+        self.evaluated += not facts.training
 
     def active(self) -> list[str]:
         """Return the names of the parts that act as in training now."""
@@ -41,6 +50,20 @@ class Known:
         return found
 
 
+class Call:
+    """One call with gradients. It lies in the graph of its outputs, and dies with that."""
+
+    __slots__ = ("__weakref__", "again", "facts", "known", "of_training", "reached")
+
+    def __init__(self, known: Known, facts: CallFacts) -> None:
+        self.known, self.facts, self.reached = known, facts, False
+        self.again, self.of_training = known.again, known.of_training
+
+    def __del__(self) -> None:
+        if not self.reached:
+            self.known.nothing_learnt(self.facts, again=self.again, of_training=self.of_training)
+
+
 class Calls:
     """The sensor of model calls."""
 
@@ -48,8 +71,11 @@ class Calls:
         self.watch = watch
         self.known: dict[int, Known] = {}
         self.inside = 0
-        self.unknown = False  # a manner of calling that no looked-at backward has told of yet
-        self.pending: list[CallFacts] = []  # calls with gradients since the last backward
+        self.pending: list[weakref.ref[Call]] = []  # calls with gradients that no backward went through yet
+        self.patterns: dict[tuple[Any, ...], tuple[bool, ...]] = {}  # of pending calls: which of them a backward reached
+        self.reached_last: list[Call] = []  # by the last backward
+        self.extra_looks = 0
+        self.described = (0, 0)
         self.last_tokens: Tensor | None = None  # (B, T) integers that a model was given last, while gradients are on
         self.row: tuple[int, int] = (-1, 0)  # of calls one after another without a backward
         self.probes = Probes(watch)
@@ -75,6 +101,8 @@ class Calls:
         watch._replace(nn.Module, "__call__", lambda _: __call__)
         watch.wrap(nn.Module, "train", after=self._mode)
         watch.wrap(nn.Module, "eval", after=self._evaluation_mode)
+        watch.wrap(torch.autograd, "grad", before=self._differentiated)
+        watch.at_stop(register_optimizer_step_post_hook(self._on_step).remove)
 
     def of(self, module: nn.Module) -> Known:
         module = unwrapped(module)
@@ -89,13 +117,13 @@ class Calls:
 
     def before(self, module: nn.Module, args: Any, kwargs: Any) -> tuple[Known, CallFacts]:
         known = self.of(module)
-        gradients, site, bare = torch.is_grad_enabled(), sites.here(), unwrapped(module)
-        key = (site, bare.training, gradients)
+        gradients, lines, bare = torch.is_grad_enabled(), sites.stack(2), unwrapped(module)
+        site = lines[0] if lines else None
+        key = (*lines, bare.training, gradients, self.watch.loaders.current if len(known.by_key) < 200 else -1)
         facts = known.by_key.get(key)
         if facts is None:
-            facts = known.by_key[key] = CallFacts(*key, first_step=self.watch.record.steps)
+            facts = known.by_key[key] = CallFacts(site, bare.training, gradients, first_step=self.watch.record.steps, stack=sites.stack())
             known.facts.calls.append(facts)
-            self.unknown = self.unknown or gradients
         if gradients and self.watch.record.backwards < 3:
             self.watch.losses.trace(on=True)
         facts.times += 1
@@ -109,6 +137,9 @@ class Calls:
         inputs = tensors_in((args, kwargs))
         if inputs and inputs[0].ndim:
             facts.batch_sizes[inputs[0].shape[0]] += 1
+            known.again = known.last_inputs is not None and known.last_inputs() is inputs[0]
+            known.of_training = known.trained_inputs is not None and known.trained_inputs() is inputs[0]
+            known.last_inputs = weakref.ref(inputs[0])
         if gradients:
             self.last_tokens = next(
                 (t for t in inputs if t.ndim == 2 and t.dtype in (torch.int64, torch.int32) and t.shape[1] > 1), None
@@ -121,13 +152,15 @@ class Calls:
         known, facts = said
         found = tensors_in(outputs)
         if facts.gradients and any(t.grad_fn is not None for t in found):
+            call = Call(known, facts)
             for tensor in found:
                 if tensor.grad_fn is not None:
-                    tensor.grad_fn.metadata.setdefault(MARK, []).append(facts)
-            if len(self.pending) < 64:
-                self.pending.append(facts)
+                    tensor.grad_fn.metadata.setdefault(MARK, []).append(call)
+            if len(self.pending) < 1_000:
+                self.pending.append(weakref.ref(call))
             self.watch.event("forward", known.facts.number, training=facts.training)
         else:
+            known.nothing_learnt(facts, again=known.again, of_training=known.of_training)
             self.watch.event("evaluate", known.facts.number, training=facts.training)
         number = id(facts)
         self.row = (number, self.row[1] + 1) if self.row[0] == number else (number, 1)
@@ -136,28 +169,81 @@ class Calls:
 
     # What the sensor of losses tells.
 
-    def reached(self, loss: LossFacts, leaves: list[Tensor], marks: list[CallFacts]) -> None:
+    def waiting(self) -> tuple[list[Call], tuple[Any, ...]]:
+        """Return the calls that no backward went through yet, and how they follow one another, as a key."""
+        alive = [call for reference in self.pending if (call := reference()) is not None and not call.reached]
+        key: list[list[int]] = []
+        for call in alive:
+            if key and key[-1][0] == id(call.facts):
+                key[-1][1] += 1
+            else:
+                key.append([id(call.facts), 1])
+        return alive, tuple(map(tuple, key))
+
+    def unknown(self, loss: LossFacts) -> bool:
+        """Whether no looked-at backward tells which of the waiting calls this one goes through."""
+        if (loss.number, self.waiting()[1]) in self.patterns or self.extra_looks >= 100:
+            return False
+        self.extra_looks += 1
+        return True
+
+    def reached(self, loss: LossFacts, leaves: list[Tensor], marks: list[Call]) -> None:
+        alive, key = self.waiting()
+        marked = set(map(id, marks))
+        if len(self.patterns) < 1_000:
+            self.patterns[loss.number, key] = tuple(id(call) in marked for call in alive)
+        self._trained([*dict.fromkeys(marks)])
+        for place, call in enumerate(marks):
+            above = {one.known.facts.number for one in marks[:place]} - {call.known.facts.number}
+            call.known.facts.feeds |= above
         ids = {id(leaf) for leaf in leaves}
-        for facts in dict.fromkeys(map(id, marks)):
-            for one in marks:
-                if id(one) == facts:
-                    one.trained += 1
-                    break
         for known in self.known.values():
             module = known.module()
             if module is not None:
                 loss.reached_of_models[known.facts.number] = sum(id(p) in ids for p in module.parameters())
-        self.pending.clear()
-        self.row = (-1, 0)
         for known in list(self.known.values()):
             if not known.facts.hidden and self.watch.record.backwards <= 3:
                 known.facts.hidden = self._hidden(known)
 
-    def assume_trained(self) -> None:
-        for facts in self.pending:
-            facts.trained += bool(facts.trained)
-        self.pending.clear()
+    def assume_trained(self, loss: LossFacts) -> None:
+        alive, key = self.waiting()
+        verdicts = self.patterns.get((loss.number, key))
+        if verdicts is None:  # too many kinds of them: the last call is what is learnt from
+            verdicts = (*[False] * (len(alive) - 1), True)
+        self._trained([call for call, yes in zip(alive, verdicts, strict=False) if yes])
+
+    def _trained(self, calls: list[Call]) -> None:
+        self.reached_last = calls
+        for call in calls:
+            call.facts.trained += not call.reached
+            call.reached = True
+            call.known.trained_inputs = call.known.last_inputs
+        self.pending = [reference for reference in self.pending if (one := reference()) is not None and not one.reached]
         self.row = (-1, 0)
+        for known in self.known.values():
+            known.last_inputs = None
+
+    def _differentiated(self, *_: Any, **__: Any) -> None:
+        """Take calls for used, whose gradients are asked for without a backward."""
+        for call in self.waiting()[0]:
+            call.reached = True
+        self.pending.clear()
+
+    def _on_step(self, *_: Any) -> None:
+        if self.watch.watching():
+            self.watch.guarded(self._stepped)
+
+    def _stepped(self) -> None:
+        for call in self.reached_last:
+            facts = call.facts
+            facts.stepped += 1
+            facts.stepped_after_evaluation += bool(call.known.evaluated)
+            if facts.stepped_first < 0:
+                facts.stepped_first = self.watch.record.steps
+        self.reached_last = []
+        if looked_at(self.watch.record.steps) or self.described != (len(self.known), len(self.watch.steps.seen)):
+            self.describe()  # a model made in a function is gone at the end
+            self.watch.losses.describe()
 
     # Modes.
 
@@ -165,6 +251,7 @@ class Calls:
         known = self.known.get(id(unwrapped(module)))
         if known is not None and known.module() is unwrapped(module):
             (known.facts.train_sites if mode else known.facts.eval_sites)[sites.here()] += 1
+            known.evaluated = 0
 
     def _evaluation_mode(self, _: Any, __: Any, module: nn.Module) -> None:
         self._mode(None, None, module, mode=False)
@@ -209,7 +296,16 @@ class Calls:
         return found
 
     def conclude(self) -> None:
-        """Write down whose parameters are whose."""
+        """Write down what is known now, and which calls nothing was learnt from."""
+        for call in self.waiting()[0]:
+            call.known.nothing_learnt(call.facts, again=call.again, of_training=call.of_training)
+            call.reached = True
+        self.describe()
+        self.probes.conclude()
+
+    def describe(self) -> None:
+        """Write down whose parameters are whose, of all that lives now."""
+        self.described = (len(self.known), len(self.watch.steps.seen))
         owners: dict[int, list[int]] = {}
         for seen in self.watch.steps.seen.values():
             for parameter in seen.parameters():
@@ -220,13 +316,13 @@ class Calls:
             if module is None:
                 continue
             facts = known.facts
+            facts.reached = facts.reached or any(id(p) in reached for p in module.parameters())
             facts.owned_by = sorted({number for p in module.parameters() for number in owners.get(id(p), ())})
             facts.unowned = [
                 name for name, p in module.named_parameters() if p.requires_grad and id(p) in reached and id(p) not in owners
             ]
             facts.frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
             facts.hidden = self._hidden(known) or facts.hidden
-        self.probes.conclude()
 
 
 def is_model(module: nn.Module) -> bool:
@@ -298,6 +394,3 @@ def assignment(kind: type, attribute: str) -> Site | None:
             return Site(file, first + number)
     return None
 
-
-def counted(values: Counter[Any]) -> int:
-    return sum(values.values())

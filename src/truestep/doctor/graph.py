@@ -74,7 +74,7 @@ class Losses:
         roots = [t for t in (tensors if isinstance(tensors, list | tuple) else [tensors]) if isinstance(t, Tensor)]
         facts = self.by_site.get(site)
         if facts is None:
-            facts = self.by_site[site] = LossFacts(len(watch.record.losses), site)
+            facts = self.by_site[site] = LossFacts(len(watch.record.losses), site, sites.stack())
             watch.record.losses.append(facts)
         facts.times += 1
         watch.record.backwards += 1
@@ -83,11 +83,10 @@ class Losses:
         facts.retain_graph += bool(keep) and not create
         facts.create_graph += bool(create)
         used = watch.steps.before_backward()
-        if looked_at(facts.times) or watch.calls.unknown:
+        if looked_at(facts.times) or watch.calls.unknown(facts):
             self._look(facts, roots)
-            watch.calls.unknown = False
         else:
-            watch.calls.assume_trained()
+            watch.calls.assume_trained(facts)
         return facts, site, used
 
     def _after(self, said: tuple[LossFacts, Site | None, Any] | None, _: Any, *__: Any, **___: Any) -> None:
@@ -145,6 +144,9 @@ class Losses:
                 self.alive.append((step, weakref.ref(sentinel)))
 
     def conclude(self) -> None:
+        self.describe()
+
+    def describe(self) -> None:
         """Write down which parameters no backward has reached."""
         watch = self.watch
         for seen in watch.steps.seen.values():

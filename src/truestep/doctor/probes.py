@@ -49,7 +49,7 @@ class Probes:
                 ("batch", training and facts.times == AT_CALL),
                 ("future", training and facts.times == AT_CALL),
                 ("random", facts.times == AT_CALL),
-                ("modes", facts.training and not facts.gradients and bool(facts.restless) and facts.times == 1),
+                ("modes", facts.training and bool(facts.restless) and facts.times <= AT_CALL),
             )
             if now and name not in probes
         ]
@@ -64,8 +64,7 @@ class Probes:
             if "future" in wanted:
                 probes["future"] = _future(twin, args, kwargs)
             if "modes" in wanted:
-                probes["modes"] = True
-                facts.change_in_eval_mode = _distance(outputs, _run(twin, args, kwargs))
+                probes["modes"] = _distance(outputs, _run(twin, args, kwargs))
 
     def conclude(self) -> None:
         """Nothing is left over."""

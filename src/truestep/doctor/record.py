@@ -84,7 +84,7 @@ class OptimizerFacts:
 
 @dataclass
 class CallFacts:
-    """Calls of one model from one line in one manner."""
+    """Calls of one model from one line, and one line that called the function around it, in one manner."""
 
     site: Site | None
     training: bool  # the model's own flag
@@ -93,11 +93,17 @@ class CallFacts:
     first_step: int = 0  # optimizer steps before the first of them
     last_step: int = 0
     trained: int = 0  # that a backward went through
+    untrained: int = 0  # whose outputs are gone, without that a backward went through
+    stepped: int = 0  # whose backward was the last before an optimizer's step
+    stepped_first: int = -1  # optimizer steps before the first of those
+    stepped_after_evaluation: int = 0  # of those, with calls for evaluation since the model was last set to evaluation mode
+    repeated: int = 0  # of the untrained, on the very tensor of the call before, without a backward between
+    on_trained_inputs: int = 0  # of the untrained, on the very tensor that a backward went through last
+    stack: list[Site] = field(default_factory=list)  # the user's lines at the first of them, innermost first
     restless: list[str] = field(default_factory=list)  # parts that act otherwise in training mode and were in it: "bn1 (BatchNorm2d)"
     passes: Counter[int] = field(default_factory=Counter)  # by loader number; -1 outside of any
     batch_sizes: Counter[int] = field(default_factory=Counter)
     consecutive: int = 0  # the longest row of them without a backward or step between
-    change_in_eval_mode: float | None = None  # how far the outputs of one call move in evaluation mode, relative to their deviation
 
 
 @dataclass
@@ -109,6 +115,8 @@ class ModelFacts:
     restless: list[str] = field(default_factory=list)  # its dropout and batch norm modules by name
     eval_sites: Counter[Site | None] = field(default_factory=Counter)  # where .eval() was called on it
     train_sites: Counter[Site | None] = field(default_factory=Counter)
+    reached: bool = False  # a backward has reached a parameter of it
+    feeds: set[int] = field(default_factory=set)  # models that stood between it and a loss in a backward
     pretrained: bool = False  # weights were loaded into it before the first step
     owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
     unowned: list[str] = field(default_factory=list)  # parameters that backward reached and no optimizer has
@@ -162,6 +170,7 @@ class LossFacts:
 
     number: int
     site: Site | None
+    stack: list[Site] = field(default_factory=list)  # the user's lines at the first of them, innermost first
     times: int = 0
     looked_at: int = 0
     last_looked_at_step: int = -1

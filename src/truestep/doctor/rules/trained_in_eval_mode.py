@@ -1,0 +1,66 @@
+"""Training goes on in evaluation mode after the first evaluation.
+
+An evaluation called `model.eval()` and nothing called `model.train()` after it: from then on dropout is off and batch
+norm stands still. The training loss drops all at once, and the model overfits or learns worse than its settings say.
+
+Bad::
+
+    for epoch in range(3):
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), targets)  # <- here
+            loss.backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            hits = sum((model(inputs).argmax(1) == targets).sum() for inputs, targets in held_out)
+
+Good::
+
+    for epoch in range(3):
+        model.train()
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), targets)
+            loss.backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            hits = sum((model(inputs).argmax(1) == targets).sum() for inputs, targets in held_out)
+
+Not a mistake: fine-tuning in evaluation mode from the start, batch norm set to evaluation mode inside of a model that
+trains, and attacks whose gradients no optimizer uses.
+
+Source: https://github.com/wkentaro/pytorch-fcn/issues/57
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from truestep.doctor.findings import Finding
+from truestep.doctor.record import Record
+
+SEVERITY = "error"
+
+
+def look(record: Record) -> Iterator[Finding]:
+    for model in record.models:
+        learning = [call for call in model.calls if call.stepped]
+        lively = [call for call in learning if call.training]
+        still = [call for call in learning if not call.training]
+        if not (model.restless and lively and still):
+            continue
+        steps = sum(call.stepped for call in still)
+        after = sum(call.stepped_after_evaluation for call in still)
+        first = min(call.stepped_first for call in still)
+        if after < 3 or after < 0.8 * steps or first < min(call.stepped_first for call in lively):
+            continue
+        call = max(still, key=lambda one: one.stepped)
+        yield Finding(
+            f"{steps} of {steps + sum(one.stepped for one in lively)} optimizer steps, from step {first} on, were made with "
+            f"the model in evaluation mode, which an evaluation had left on.",
+            call.site,
+            "model.train()  # before each epoch of training, and after each evaluation within one",
+            {"steps in evaluation mode": steps, "first of them": first, "dropout and batch norm parts": len(model.restless)},
+        )
