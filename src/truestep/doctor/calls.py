@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from truestep.doctor import sites
-from truestep.doctor.graph import MARK
+from truestep.doctor.graph import MARK, Text
 from truestep.doctor.probes import Probes, tensors_in
-from truestep.doctor.record import CallFacts, HiddenModules, LossFacts, ModelFacts, Site, looked_at
+from truestep.doctor.record import CallFacts, HiddenModules, LossFacts, LossOp, ModelFacts, Site, looked_at
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -29,6 +29,10 @@ class Known:
         self.module, self.facts = weakref.ref(module), facts
         self.restless = [(name, weakref.ref(part)) for name, part in module.named_modules() if restless(part)]
         self.by_key: dict[tuple[Any, ...], CallFacts] = {}
+        self.padding = tuple(
+            {part.padding_idx for part in module.modules() if isinstance(part, nn.Embedding) and part.padding_idx is not None}
+        )
+        self.next_place: int | None = None  # of the input whose next token is the target
         self.evaluated = 0  # calls that nothing was learnt from, since it was last set to evaluation mode
         self.last_inputs: weakref.ref[Tensor] | None = None
         self.trained_inputs: weakref.ref[Tensor] | None = None
@@ -76,7 +80,8 @@ class Calls:
         self.reached_last: list[Call] = []  # by the last backward
         self.extra_looks = 0
         self.described = (0, 0)
-        self.last_tokens: Tensor | None = None  # (B, T) integers that a model was given last, while gradients are on
+        self.made: weakref.WeakKeyDictionary[nn.Module, Site] = weakref.WeakKeyDictionary()  # losses
+        self.last_texts: dict[int, list[Text]] = {}  # that models were given last, with gradients, by the model's number
         self.row: tuple[int, int] = (-1, 0)  # of calls one after another without a backward
         self.probes = Probes(watch)
 
@@ -86,6 +91,10 @@ class Calls:
 
         def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             if torch.compiler.is_compiling() or calls.inside or not watch.watching():
+                return original(module, *args, **kwargs)
+            if isinstance(module, nn.modules.loss._Loss):
+                if watch.record.backwards < 3:
+                    watch.guarded(calls.criterion, module)
                 return original(module, *args, **kwargs)
             if not is_model(module):
                 return original(module, *args, **kwargs)
@@ -99,10 +108,21 @@ class Calls:
             return outputs
 
         watch._replace(nn.Module, "__call__", lambda _: __call__)
+        watch.wrap(nn.modules.loss._Loss, "__init__", after=self._criterion_made)
         watch.wrap(nn.Module, "train", after=self._mode)
         watch.wrap(nn.Module, "eval", after=self._evaluation_mode)
         watch.wrap(torch.autograd, "grad", before=self._differentiated)
         watch.at_stop(register_optimizer_step_post_hook(self._on_step).remove)
+
+    def _criterion_made(self, _: Any, __: Any, module: nn.Module, *___: Any, **____: Any) -> None:
+        site = sites.here()
+        if site is not None:
+            self.made[module] = site
+
+    def criterion(self, module: nn.Module) -> None:
+        site, made = sites.here(), self.made.get(module)
+        if site is not None and made is not None:
+            self.watch.record.criteria[site] = made
 
     def of(self, module: nn.Module) -> Known:
         module = unwrapped(module)
@@ -141,9 +161,11 @@ class Calls:
             known.of_training = known.trained_inputs is not None and known.trained_inputs() is inputs[0]
             known.last_inputs = weakref.ref(inputs[0])
         if gradients:
-            self.last_tokens = next(
-                (t for t in inputs if t.ndim == 2 and t.dtype in (torch.int64, torch.int32) and t.shape[1] > 1), None
-            )
+            self.last_texts[known.facts.number] = [
+                Text(known.facts.number, place, tensor, known.padding)
+                for place, tensor in enumerate(inputs[:8])
+                if tensor.ndim == 2 and tensor.dtype in (torch.int64, torch.int32) and tensor.shape[1] > 1
+            ]
         return known, facts
 
     def after(self, said: tuple[Known, CallFacts] | None, module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
@@ -204,6 +226,18 @@ class Calls:
         for known in list(self.known.values()):
             if not known.facts.hidden and self.watch.record.backwards <= 3:
                 known.facts.hidden = self._hidden(known)
+
+    def texts(self) -> list[Text]:
+        return [text for texts in self.last_texts.values() for text in texts][:8]
+
+    def learn_from(self, ops: list[LossOp]) -> None:
+        """Note which input's next tokens the targets are."""
+        for op in ops[-12:]:
+            for text in op.facts.get("texts", ()):
+                if text.get("next_place", 0) > 0.95 and text["alike"] < 0.9 and text["kinds"] > 1:
+                    for known in self.known.values():
+                        if known.facts.number == text["model"]:
+                            known.next_place = text["place"]
 
     def assume_trained(self, loss: LossFacts) -> None:
         alive, key = self.waiting()

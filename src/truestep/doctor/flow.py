@@ -173,6 +173,12 @@ def thrown_away(site: Site | None) -> bool:
     return isinstance(line, ast.Assign) and _targets(line) == {"_"}
 
 
+def text_of(site: Site) -> str:
+    """Return the source of the statement at a line."""
+    line = sites.statement(site)
+    return ast.unparse(line) if line is not None else sites.text(site)
+
+
 def around(site: Site | None) -> str:
     """Return the source of the function around a line, or of a few lines around it in no function."""
     function = sites.function(site)

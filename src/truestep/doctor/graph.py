@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from truestep.doctor import sites
-from truestep.doctor.record import LossFacts, LossOp, Node, Site, looked_at
+from truestep.doctor.reading import VIEWS
+from truestep.doctor.record import LossFacts, LossOp, Node, Rectified, Site, looked_at
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -30,6 +32,11 @@ LOSSES = {  # operation of the graph: what it is called here
     "CtcLossBackward0": "ctc",
 }
 OTHER_LOSSES = {"LogSoftmaxBackward0": "log_softmax"}  # cross-entropy with soft targets, and by hand
+BY_HAND = {"PowBackward0": "mse", "AbsBackward0": "l1"}  # over a difference: the same loss, written out
+POINTWISE = re.compile(  # what may stand between a loss written out and its scalar
+    r"(Mean|Sum|Neg|Mul|Div|Add|Sub|Rsub|Pow|Abs|Sqrt|Log|Log1P|Exp|Minimum|Maximum|Where|Clamp|ClampMin|ClampMax|Squeeze|"
+    r"View|LogSigmoid|Softplus|ToCopy|Unsqueeze)Backward\d$"
+)
 ELEMENTWISE = ("AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0", "RsubBackward1", "PowBackward0")
 CHAIN = 12  # operations that are followed from a loss's input
 NODES = 20_000  # of a graph that are walked
@@ -126,12 +133,31 @@ class Losses:
             self.reached_tensors[id(leaf)] = leaf
         watch.calls.reached(facts, leaves, graph.marks)
         if len(facts.ops) < 60:
-            facts.ops.extend(graph.losses(watch.calls.last_tokens))
+            facts.looked_at_ops += 1
+            facts.ops.extend(graph.losses(watch.calls.texts()))
+            watch.calls.learn_from(facts.ops)
+        self._rectified(facts, graph)
         if len(facts.broadcasts) < 20:
             facts.broadcasts.extend(graph.broadcasts())
         if len(facts.ends) < 60:
             facts.ends.extend(graph.ends())
         self._retention(facts, roots)
+
+    def _rectified(self, facts: LossFacts, graph: Graph) -> None:
+        """Note which ReLUs give nothing but zeros."""
+        for place, node in enumerate([node for node in graph.order if node.name() == "ReluBackward0"][:12]):
+            result = _saved(node, "result")
+            if result is None or not 0 < result.numel() <= 5_000_000:
+                continue
+            one = facts.rectified.get(place)
+            if one is None:
+                one = facts.rectified[place] = Rectified(_site(node))
+            one.seen += 1
+            if not bool(result.any()):
+                one.silent += 1
+                one.since = self.watch.record.steps if one.since < 0 else one.since
+            else:
+                one.since = -1
 
     def _retention(self, facts: LossFacts, roots: list[Tensor]) -> None:
         step = self.watch.record.steps
@@ -187,35 +213,82 @@ class Graph:
     def leaves(self) -> list[Tensor]:
         return [node.variable for node in self.order if hasattr(node, "variable") and isinstance(node.variable, Tensor)]
 
-    def losses(self, tokens: Tensor | None) -> list[LossOp]:
-        found = [self._loss(node, kind, tokens) for node in self.order if (kind := LOSSES.get(node.name()))]
+    def losses(self, texts: list[Text]) -> list[LossOp]:
+        found = [self._loss(node, kind, texts) for node in self.order if (kind := LOSSES.get(node.name()))]
+        found += self._by_hand()
         if not found:
             found = [
-                self._loss(node, kind, tokens)
+                self._loss(node, kind, texts)
                 for node in self.order
-                if (kind := OTHER_LOSSES.get(node.name())) and self._is_near_root(node)
+                if (kind := OTHER_LOSSES.get(node.name())) and self.depth[node] <= 6
             ]
         return found[:12]
 
-    def _is_near_root(self, node: Any) -> bool:
-        return self.depth[node] <= 6
+    def _near_root(self) -> list[Any]:
+        """Return the nodes between the root and the first operation that is more than arithmetic, those included."""
+        found: list[Any] = []
+        level = [node for node in self.order if self.depth[node] == 0]
+        seen: set[Any] = set()
+        while level and len(found) < 200:
+            following: list[Any] = []
+            for node in level:
+                if node in seen:
+                    continue
+                seen.add(node)
+                found.append(node)
+                if POINTWISE.match(node.name()):
+                    following.extend(n for n, _ in node.next_functions if n is not None)
+            level = following
+        return found
 
-    def _loss(self, node: Any, kind: str, tokens: Tensor | None) -> LossOp:
-        saved, target = _saved(node, "self"), _saved(node, "target")
+    def _by_hand(self) -> list[LossOp]:
+        """Return squared and absolute differences from something without gradients, which are losses written out."""
+        found: list[LossOp] = []
+        for node in self._near_root():
+            kind = BY_HAND.get(node.name())
+            if kind is None or (kind == "mse" and getattr(node, "_saved_exponent", None) != 2):
+                continue
+            inner = node.next_functions[0][0]
+            if inner is None or not inner.name().startswith(("SubBackward", "RsubBackward")):
+                continue
+            sides = [n for n, _ in inner.next_functions]
+            given = [n for n in sides if n is not None]
+            if len(given) != 1 or hasattr(given[0], "variable"):
+                continue
+            chain = [_node(given[0]), *_chain(given[0])]
+            op = LossOp(kind, _site(inner), "", chain[0].shape, _shape(inner), chain, {"by_hand": True}, self.depth[node])
+            result, difference = _saved(given[0], "result"), _saved(node, "self")
+            if result is not None and difference is not None and result.shape == difference.shape:
+                first = sides[0] is not None and not inner.name().startswith("Rsub")
+                target = result - difference if first else result + difference
+                op.facts |= _target_facts(target) | _range("input", result)
+                op.facts["unreachable"] = _unreachable(given[0], target)
+            found.append(op)
+        return found
+
+    def _loss(self, node: Any, kind: str, texts: list[Text]) -> LossOp:
+        saved, target = _saved(node, "log_probs" if kind == "ctc" else "self"), _saved(node, "target")
         reduction = getattr(node, "_saved_reduction", None)
         chain = _chain(node)
         shape = tuple(saved.shape) if saved is not None else (chain[0].shape if chain else ())
         op = LossOp(kind, _site(node), REDUCTIONS.get(reduction, ""), shape, depth=self.depth[node], chain=chain)
+        weight = _saved(node, "weight")
+        if weight is not None:
+            op.facts["weights"] = weight.numel()
+            if kind == "nll":
+                op.facts["without_weight"] = [int(place) for place in (weight == 0).nonzero().flatten()[:8]]
         if kind == "log_softmax":
             op.facts["dim"] = _dimension(node)
             saved = _saved(node, "result")
-        if target is not None:
+        if target is not None and kind != "ctc":
             op.target_shape = tuple(target.shape)
             op.facts |= _target_facts(target)
         if kind == "nll" and target is not None and saved is not None:
-            op.facts |= _classes(node, saved, target, tokens)
-        if kind in ("bce", "kl_div") and saved is not None:
+            op.facts |= _classes(node, saved, target, texts)
+        if kind in ("bce", "bce_logits", "kl_div", "ctc") and saved is not None:
             op.facts |= _range("input", saved)
+        if kind == "ctc" and saved is not None:
+            op.facts["log_sums"] = float(saved.float().logsumexp(-1).abs().median())
         if kind == "kl_div" and saved is not None and target is not None:
             op.facts["log_target"] = bool(getattr(node, "_saved_log_target", False))
             op.facts["sums"] = _sums(saved.exp())
@@ -223,24 +296,31 @@ class Graph:
             op.facts["target_sums"] = _sums(target.exp() if op.facts["log_target"] else target)
         if kind in ("mse", "l1", "smooth_l1", "huber") and saved is not None and target is not None:
             op.facts |= _range("input", saved)
-            if chain:
-                op.facts["unreachable"] = _unreachable(chain[0].name, target)
-        if kind == "bce_logits" and target is not None:
-            op.facts |= _range("target", target)
+            op.facts["target_numbers"] = _distinct_places(target)
+            last = node
+            while last is node or last.name() in VIEWS:
+                last = next((n for n, _ in last.next_functions if n is not None), None)
+                if last is None:
+                    break
+            op.facts["unreachable"] = _unreachable(last, target)
         return op
 
     def broadcasts(self) -> list[Node]:
-        """Return operations near the root that blew (N, 1) up against (N,), or (N,) against (N, 1), to (N, N)."""
+        """Return operations between root and model that blew (N, 1) and (N,) up to (N, N)."""
         found: list[Node] = []
-        for node in self.order:
-            if self.depth[node] > 8 or not node.name().startswith(ELEMENTWISE):
+        for node in self._near_root():
+            if not node.name().startswith(ELEMENTWISE):
                 continue
             shape = _shape(node)
-            if len(shape) == 2 and shape[0] == shape[1] > 1:
-                given = [_shape(n, i) for n, i in node.next_functions if n is not None]
-                one_sided = len(given) == 1
-                if one_sided and given[0] in ((shape[0], 1), (shape[0],), (1, shape[0])):
-                    found.append(Node(node.name(), _site(node), shape, [*given]))
+            if len(shape) != 2 or not shape[0] == shape[1] > 1:
+                continue
+            sides = [(n, _shape(n, i)) for n, i in node.next_functions if n is not None]
+            column = [n for n, given in sides if given == (shape[0], 1)]
+            row = [n for n, given in sides if given == (shape[0],)]
+            if any(n.name().startswith(("Unsqueeze", "View", "Expand", "Slice", "Index")) for n in column):
+                continue  # shaped into a column on purpose: pairs
+            if (len(sides) == 1 and (column or row)) or (column and row):
+                found.append(Node(node.name(), _site(node), shape, [given for _, given in sides]))
         return found
 
     def ends(self) -> list[Node]:
@@ -257,7 +337,7 @@ def _node(node: Any) -> Node:
     facts: dict[str, Any] = {}
     dim = _dimension(node)
     if dim is not None:
-        facts["dim"] = dim
+        facts["dim"] = dim + len(_shape(node)) if dim < 0 else dim
     given = [_shape(n, i) if n is not None else None for n, i in node.next_functions]
     return Node(node.name(), _site(node), _shape(node), given, facts)
 
@@ -316,41 +396,87 @@ def _target_facts(target: Tensor) -> dict[str, Any]:
     return facts | _range("target", target)
 
 
-def _classes(node: Any, logs: Tensor, target: Tensor, tokens: Tensor | None) -> dict[str, Any]:
+def _distinct_places(values: Tensor) -> int:
+    """Return how many numbers a tensor has in memory: fewer than its elements where it was expanded."""
+    count = 1
+    for size, stride in zip(values.shape, values.stride(), strict=True):
+        count *= size if stride or size == 1 else 1
+    return count
+
+
+def _classes(node: Any, logs: Tensor, target: Tensor, texts: list[Text]) -> dict[str, Any]:
     ignored = getattr(node, "_saved_ignore_index", -100)
     ignored = ignored - 2**64 if ignored >= 2**63 else ignored
     counted = target != ignored
+    dim = 1 if logs.ndim > 1 else 0
+    wide = logs.float()
     facts: dict[str, Any] = {
         "ignore_index": ignored,
         "counted": int(counted.sum()),
-        "classes": logs.shape[1] if logs.ndim > 1 else logs.shape[0],
-        "log_sums": float(logs.float().logsumexp(1 if logs.ndim > 1 else 0).abs().median()),
+        "classes": logs.shape[dim],
+        "log_sums": float(wide.logsumexp(dim).abs().median()),
     }
     facts |= _range("input", logs)
-    if tokens is not None and target.numel() >= 4:
-        facts |= _shift(target, tokens, counted)
+    if wide.numel():  # what the logits would be if they were probabilities: shifted so that they sum to 1
+        shifted = wide + (1 - wide.sum(dim, keepdim=True)) / wide.shape[dim]
+        facts["as_probabilities"] = (float(shifted.min()), float(shifted.max()))
+    facts["texts"] = [_compared(text, target, counted) for text in texts if text.values.numel()]
     return facts
 
 
-def _shift(target: Tensor, tokens: Tensor, counted: Tensor) -> dict[str, Any]:
+class Text(NamedTuple):
+    """Rows of tokens that a model was given."""
+
+    model: int  # its number
+    place: int  # of the tensor among the inputs
+    values: Tensor  # (B, T)
+    padding: tuple[int, ...]  # tokens that its embeddings take for padding
+
+
+def _compared(text: Text, target: Tensor, counted: Tensor) -> dict[str, Any]:
     """Compare targets with the tokens that the model was given: which place of the text does a target repeat?"""
+    tokens = text.values
     batch, length = tokens.shape
-    if target.numel() % batch:
-        return {}
-    wide = target.reshape(batch, -1)
-    mask = counted.reshape(batch, -1)
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"model": text.model, "place": text.place}
+    if target.numel() % batch or target.numel() < 4 or target.device != tokens.device:
+        return facts
+    wide, mask = target.reshape(batch, -1), counted.reshape(batch, -1)
+    if abs(wide.shape[1] - length) > 2:
+        return facts
+    facts["kinds"] = len(wide[mask].unique())
+    facts["alike"] = float((wide[:, 1:] == wide[:, :-1]).float().mean())  # neighbours: of a constant text, all places are
     for name, shift in (("same_place", 0), ("next_place", 1), ("second_next_place", 2)):
         width = min(wide.shape[1], length - shift)
         if width < 2:
             continue
         same = (wide[:, :width] == tokens[:, shift : shift + width]) & mask[:, :width]
         facts[name] = float(same.sum() / mask[:, :width].sum().clamp(min=1))
+    if wide.shape[1] == length:
+        padded = _padded(tokens, text.padding)
+        if padded is not None:
+            both = padded & mask
+            facts["padding"] = float(both.sum() / mask.sum().clamp(min=1))
+            facts["padding_targets"] = wide[both].unique().tolist()[:3]
     return facts
 
 
-def _unreachable(name: str, target: Tensor) -> float | None:
+def _padded(tokens: Tensor, padding: tuple[int, ...]) -> Tensor | None:
+    """Return where a text is filled up: at tokens known for it, or in the tails of one token that is nowhere else."""
+    known = [value for value in padding if bool((tokens[:, -1] == value).any())]
+    token = known[0] if known else int(tokens[:, -1].mode().values)
+    is_it = tokens == token
+    tail = is_it.flip(1).cumprod(1).flip(1).bool()
+    lengths = tail.sum(1)
+    if len(lengths.unique()) < 2 or not bool(tail.any()):
+        return None
+    if not known and (bool((is_it & ~tail).any()) or float(tail.float().mean()) < 0.1):
+        return None
+    return tail
+
+
+def _unreachable(node: Any, target: Tensor) -> float | None:
     """Return the share of targets outside what an activation can give."""
+    name = node.name() if node is not None else ""
     low, high = {
         "ReluBackward0": (0.0, float("inf")),
         "SigmoidBackward0": (0.0, 1.0),
@@ -360,4 +486,4 @@ def _unreachable(name: str, target: Tensor) -> float | None:
     }.get(name, (None, None))
     if low is None or high is None or target.numel() == 0:
         return None
-    return float(((target < low - 1e-6) | (target > high + 1e-6)).float().mean())
+    return float(((target < low - 1e-3) | (target > high + 1e-3)).float().mean())

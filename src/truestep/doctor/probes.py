@@ -47,7 +47,7 @@ class Probes:
             name
             for name, now in (
                 ("batch", training and facts.times == AT_CALL),
-                ("future", training and facts.times == AT_CALL),
+                ("future", training and known.next_place is not None),
                 ("random", facts.times == AT_CALL),
                 ("modes", facts.training and bool(facts.restless) and facts.times <= AT_CALL),
             )
@@ -62,7 +62,7 @@ class Probes:
             if "batch" in wanted:
                 probes["batch"] = _mixing(twin, args, kwargs)
             if "future" in wanted:
-                probes["future"] = _future(twin, args, kwargs)
+                probes["future"] = _future(twin, args, kwargs, known.next_place or 0)
             if "modes" in wanted:
                 probes["modes"] = _distance(outputs, _run(twin, args, kwargs))
 
@@ -186,7 +186,7 @@ class _Steps(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outputs: list[tuple[str, Site | None, Tensor]] = []
+        self.outputs: list[tuple[str, Site | None, Tensor, tuple[int, ...]]] = []  # operation, line, output, shape given
         self.elements = 0
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -195,7 +195,8 @@ class _Steps(TorchFunctionMode):
             if tensor.is_floating_point() and tensor.ndim and self.elements < LARGEST:
                 self.elements += tensor.numel()
                 name = getattr(function, "__name__", None) or resolve_name(function) or "?"
-                self.outputs.append((name, sites.here(), tensor.detach().clone()))
+                given = next((tuple(t.shape) for t in tensors_in(args)), ())
+                self.outputs.append((name, sites.here(), tensor.detach().clone(), given))
         return result
 
 
@@ -230,11 +231,12 @@ def _mixing(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
             own = max(own, float((a[0].float() - b[0].float()).abs().max() / scale))
     if moved is None:
         return {"batch": batch, "shapes": [tuple(t.shape) for t in tensors_in(first)][:3]}
-    found: dict[str, Any] = {"batch": batch, "moved": moved, "own": own}
+    output = next(tuple(t.shape) for t in tensors_in(first) if t.ndim and t.shape[0] == batch)
+    found: dict[str, Any] = {"batch": batch, "moved": moved, "own": own, "input": tuple(inputs[0].shape), "output": output}
     if moved > MIXED and len(before.outputs) == len(after.outputs):
-        for (name, site, a), (_, _, b) in zip(before.outputs, after.outputs, strict=True):
+        for (name, site, a, given), (_, _, b, _) in zip(before.outputs, after.outputs, strict=True):
             if a.shape == b.shape and not _confined(a, b, batch):
-                return found | {"operation": name, "site": site}
+                return found | {"operation": name, "site": site, "given": given}
     return found
 
 
@@ -250,20 +252,20 @@ def _confined(a: Tensor, b: Tensor, batch: int) -> bool:
     return len(flat) % batch != 0 or not bool(flat[len(flat) // batch :].any())
 
 
-def _future(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
+def _future(twin: nn.Module, args: Any, kwargs: Any, place: int) -> dict[str, Any]:
     """Change the later tokens of each text, and say how far the outputs of the earlier ones move."""
     inputs = tensors_in((args, dict(kwargs)))
-    tokens = next((t for t in inputs if t.ndim == 2 and not t.is_floating_point() and t.shape[1] >= 4), None)
-    if tokens is None:
+    tokens = inputs[place]
+    if tokens.ndim != 2 or tokens.shape[1] < 4:
         return {}
     batch, length = tokens.shape
     cut = length // 2
 
     def changed(tensor: Tensor) -> Tensor:
-        tensor = tensor.detach().clone()
-        if tensor.shape == tokens.shape and not tensor.is_floating_point() and tensor.dtype != torch.bool:
-            tensor[:, cut:] = tensor[:, cut:].roll(1, 0)
-        return tensor
+        copied = tensor.detach().clone()
+        if tensor is tokens:
+            copied[:, cut:] = copied[:, cut:].roll(1, 0)
+        return copied
 
     if batch < 2 or torch.equal(changed(tokens), tokens):
         return {}
@@ -279,7 +281,7 @@ def _future(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
             scale = a.float().std().clamp(min=1e-12)
             found: dict[str, Any] = {"moved": float((a[:, :cut] - b[:, :cut]).abs().max() / scale), "length": length}
             if found["moved"] > MIXED and len(before.outputs) == len(after.outputs):
-                for (name, site, c), (_, _, d) in zip(before.outputs, after.outputs, strict=True):
+                for (name, site, c, _), (_, _, d, _) in zip(before.outputs, after.outputs, strict=True):
                     if c.ndim == 3 and tuple(c.shape[:2]) == (batch, length) and c.shape == d.shape:
                         if bool(((c[:, :cut] - d[:, :cut]).abs() > MIXED * c.float().std().clamp(min=1e-12)).any()):
                             return found | {"operation": name, "site": site}

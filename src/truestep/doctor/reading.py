@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from truestep.doctor import flow
-from truestep.doctor.record import CallFacts, LossFacts, LossOp, ModelFacts, Node, Record
+from typing import Any
+
+from truestep.doctor import flow, sites
+from truestep.doctor.record import CallFacts, LossFacts, LossOp, ModelFacts, Node, Record, Site
 
 VIEWS = {
     "ViewBackward0",
@@ -39,7 +42,68 @@ def ops(record: Record, *kinds: str) -> Iterator[tuple[LossFacts, LossOp, int, i
                 groups[op.kind, op.depth, tuple(node.name for node in op.chain[:4])].append(op)
         for group in groups.values():
             known = next((op for op in group if op.site is not None), group[0])
-            yield loss, known, min(len(group), max(loss.looked_at, 1)), max(loss.looked_at, 1)
+            yield loss, known, min(len(group), max(loss.looked_at_ops, 1)), max(loss.looked_at_ops, 1)
+
+
+KINDS = ("nll", "log_softmax", "bce", "bce_logits", "mse", "l1", "smooth_l1", "huber", "kl_div")
+
+
+def groups(record: Record, *kinds: str) -> Iterator[tuple[LossFacts, list[LossOp], int]]:
+    """Yield, for each place of a loss function in a graph, what was seen of it, and how often was looked there."""
+    for loss in record.losses:
+        found: defaultdict[tuple[object, ...], list[LossOp]] = defaultdict(list)
+        for op in loss.ops:
+            if op.kind in kinds:
+                found[op.kind, op.depth, tuple(node.name for node in op.chain[:4])].append(op)
+        for group in found.values():
+            yield loss, group, max(loss.looked_at_ops, 1)
+
+
+def known_site(loss: LossFacts, group: Sequence[LossOp]) -> Site | None:
+    """Return the line of a loss function, or that of the backward if it is not known."""
+    return next((op.site for op in group if op.site is not None), loss.site)
+
+
+def lasting(group: Sequence[LossOp], of: int, holds: Callable[[LossOp], bool]) -> bool:
+    """Whether something held whenever a loss function was looked at, in most backward passes and at least three."""
+    return len(group) >= max(3, 0.6 * of) and all(holds(op) for op in group)
+
+
+def written(site: Site | None, names: set[str]) -> Site | None:
+    """Return where an activation is written: at the line that ran it if that names it, else where its module is made.
+
+    Args:
+        site: the line that ran it.
+        names: in lower case: {"softmax"}.
+    """
+    line, module = sites.statement(site), sites.tree(site.file) if site else None
+    if line is None or module is None or site is None:
+        return site
+    names_here = {_name(node).lower() for node in ast.walk(line)}
+    if any(name.rstrip("_") in names for name in names_here):
+        return site
+    made = [node for node in ast.walk(module) if isinstance(node, ast.Call) and _name(node.func).lower() in names]
+    holders = [
+        node.value
+        for node in ast.walk(module)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and node.value in made
+        and any(_name(target).lower() in names_here for target in node.targets)
+    ]
+    lasts = [
+        node.args[-1]
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call) and _name(node.func) == "Sequential" and node.args and node.args[-1] in made
+    ]
+    for found in (made, holders, lasts):
+        if len(found) == 1:
+            return Site(site.file, found[0].lineno)
+    return site
+
+
+def _name(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def through_views(chain: Sequence[Node]) -> Node | None:
@@ -52,6 +116,24 @@ ON_PURPOSE = re.compile(
     r"rollout|maml|inner_loop|adapt|support_|episode|ensembl",
     re.IGNORECASE,
 )
+
+
+def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
+    """Yield the models in which the examples of a batch change each other's outputs, with what a replay saw.
+
+    Only where dimension 0 is certainly the batch: a loader gave as many examples, or inputs of three and more dimensions
+    become one row an example. The nodes of a graph and the steps of one long series are no examples.
+    """
+    for model in record.models:
+        probe = model.probes.get("batch") or {}
+        if not model.reached or probe.get("moved", 0) < 1e-2 or probe.get("own", 0) < 1e-3 or probe.get("site") is None:
+            continue
+        batch, given = probe["batch"], probe["input"]
+        loaders = {number for call in model.calls if call.trained for number in call.passes if number >= 0}
+        loaded = any(record.loaders[number].batch_size == batch for number in loaders if number < len(record.loaders))
+        rows = len(given) >= 3 and len(probe["output"]) == 2 and given[0] != given[1]
+        if loaded or (rows and not loaders):
+            yield model, probe
 
 
 def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:

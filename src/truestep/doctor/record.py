@@ -165,6 +165,16 @@ class LossOp:
 
 
 @dataclass
+class Rectified:
+    """One ReLU in the graph of a loss."""
+
+    site: Site | None
+    seen: int = 0
+    silent: int = 0  # times that it gave nothing but zeros, for a whole batch
+    since: int = -1  # optimizer step since which it has
+
+
+@dataclass
 class LossFacts:
     """Backward passes from one line."""
 
@@ -174,8 +184,10 @@ class LossFacts:
     times: int = 0
     looked_at: int = 0
     last_looked_at_step: int = -1
-    ops: list[LossOp] = field(default_factory=list)  # of each looked-at backward
+    ops: list[LossOp] = field(default_factory=list)  # of the first looked-at backwards
+    looked_at_ops: int = 0  # backwards whose operations are in there
     broadcasts: list[Node] = field(default_factory=list)  # operations that blew (N, 1) and (N,) up to (N, N)
+    rectified: dict[int, Rectified] = field(default_factory=dict)  # ReLUs, by their place in the graph
     nodes: list[tuple[int, int]] = field(default_factory=list)  # (step, operations in the graph)
     reached: int = 0  # parameters that it reaches
     reached_of_models: Counter[int] = field(default_factory=Counter)  # by model number: parameters reached
@@ -299,6 +311,7 @@ class Record:
     optimizers: list[OptimizerFacts] = field(default_factory=list)
     models: list[ModelFacts] = field(default_factory=list)
     losses: list[LossFacts] = field(default_factory=list)
+    criteria: dict[Site, Site] = field(default_factory=dict)  # by the line that calls a loss module: where it was made
     loaders: list[LoaderFacts] = field(default_factory=list)
     clips: list[ClipFacts] = field(default_factory=list)
     schedules: list[ScheduleFacts] = field(default_factory=list)

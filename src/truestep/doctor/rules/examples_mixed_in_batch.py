@@ -1,0 +1,89 @@
+"""The model mixes the examples of a batch: one example's output depends on the others.
+
+A `view` that does not keep the batch first, or a recurrent layer or attention without `batch_first=True`, takes examples
+for time steps. The loss still falls, but part of it comes from neighbours in the batch, and each prediction changes with
+what it is batched with.
+
+Bad::
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.GRU(2, 16)
+            self.out = nn.Linear(16, 3)
+
+        def forward(self, x):
+            states, _ = self.rnn(x.view(-1, 4, 2))  # <- here
+            return self.out(states[:, -1])
+
+    reader = Reader()
+    optimizer = torch.optim.SGD(reader.parameters(), lr=0.1)
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(reader(inputs), targets).backward()
+        optimizer.step()
+
+Good::
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.GRU(2, 16, batch_first=True)
+            self.out = nn.Linear(16, 3)
+
+        def forward(self, x):
+            states, _ = self.rnn(x.view(-1, 4, 2))
+            return self.out(states[:, -1])
+
+    reader = Reader()
+    optimizer = torch.optim.SGD(reader.parameters(), lr=0.1)
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(reader(inputs), targets).backward()
+        optimizer.step()
+
+Not a mistake: batch norm in training mode, contrastive losses over the batch, the nodes of a graph, attention between
+examples by design, inputs whose first dimension is time.
+
+Source: https://github.com/zhouhaoyi/Informer2020/issues/59
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from truestep.doctor.findings import Finding
+from truestep.doctor.reading import mixed
+from truestep.doctor.record import Record
+
+SEVERITY = "error"
+
+
+RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+ATTENTION = {
+    "multi_head_attention_forward",
+    "scaled_dot_product_attention",
+    "_transformer_encoder_layer_fwd",
+    "_native_multi_head_attention",
+}
+SHAPES = {"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "contiguous", "resize_"}
+
+
+def look(record: Record) -> Iterator[Finding]:
+    for model, probe in mixed(record):
+        operation, given = probe["operation"], probe["given"]
+        if operation in RECURRENT | ATTENTION:
+            if len(given) == 3 and (given[1] == 1 and operation in ATTENTION):
+                continue  # one sequence of all examples: attention between them, by design
+            fix = "batch_first=True, or give it (time, batch, features)"
+        elif operation in SHAPES:
+            fix = "keep the batch as dimension 0: permute or transpose first, then reshape"
+        else:
+            continue
+        yield Finding(
+            f"With the first of {probe['batch']} examples changed, the outputs of the others moved by {probe['moved']:.2g} of "
+            f"their standard deviation; '{operation}' mixed them, given {given}.",
+            probe["site"],
+            fix,
+            {"batch": probe["batch"], "others moved": probe["moved"], "itself moved": probe["own"], "operation": operation},
+        )
