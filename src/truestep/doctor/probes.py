@@ -11,7 +11,7 @@ import io
 import random
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -129,8 +129,14 @@ def _mapped(value: Any, change: Any, depth: int = 0) -> Any:
     return value
 
 
-def _run(twin: nn.Module, args: Any, kwargs: Any, change: Any = lambda tensor: tensor.detach().clone()) -> Any:
-    return nn.Module.__call__(twin, *_mapped(args, change), **_mapped(dict(kwargs), change))
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()
+
+
+def _run(twin: nn.Module, args: Any, kwargs: Any, change: Any = _copied, steps: TorchFunctionMode | None = None) -> Any:
+    given, named = _mapped(args, change), _mapped(dict(kwargs), change)
+    with steps or nullcontext():
+        return nn.Module.__call__(twin, *given, **named)
 
 
 def _distance(one: Any, other: Any) -> float | None:
@@ -170,8 +176,7 @@ class _Random(TorchFunctionMode):
 def _randomness(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
     """Say whether the model in evaluation mode gives one answer, and which dropout is still on if not."""
     noted = _Random()
-    with noted:
-        first = _run(twin, args, kwargs)
+    first = _run(twin, args, kwargs, steps=noted)
     torch.rand(7)  # on to other random numbers
     second = _run(twin, args, kwargs)
     return {
@@ -217,11 +222,9 @@ def _mixing(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
         return {}
     before, after = _Steps(), _Steps()
     states = torch.get_rng_state()
-    with before:
-        first = _run(twin, args, kwargs)
+    first = _run(twin, args, kwargs, steps=before)
     torch.set_rng_state(states)
-    with after:
-        second = _run(twin, args, kwargs, changed)
+    second = _run(twin, args, kwargs, changed, after)
     moved: float | None = None
     own = 0.0
     for a, b in zip(tensors_in(first), tensors_in(second), strict=False):
@@ -271,11 +274,9 @@ def _future(twin: nn.Module, args: Any, kwargs: Any, place: int) -> dict[str, An
         return {}
     before, after = _Steps(), _Steps()
     states = torch.get_rng_state()
-    with before:
-        first = _run(twin, args, kwargs)
+    first = _run(twin, args, kwargs, steps=before)
     torch.set_rng_state(states)
-    with after:
-        second = _run(twin, args, kwargs, changed)
+    second = _run(twin, args, kwargs, changed, after)
     for a, b in zip(tensors_in(first), tensors_in(second), strict=False):
         if a.ndim == 3 and a.shape == b.shape and tuple(a.shape[:2]) == (batch, length) and a.is_floating_point():
             scale = a.float().std().clamp(min=1e-12)

@@ -59,6 +59,16 @@ def groups(record: Record, *kinds: str) -> Iterator[tuple[LossFacts, list[LossOp
             yield loss, group, max(loss.looked_at_ops, 1)
 
 
+def logits(op: LossOp) -> Sequence[Node] | None:
+    """Return the operations before the softmax of a cross-entropy, its own the first; None of another loss."""
+    if op.kind == "log_softmax":
+        return [Node("LogSoftmaxBackward0", op.site, op.input_shape, [], {"dim": op.facts.get("dim")}), *op.chain]
+    chain = op.chain
+    while chain and chain[0].name in VIEWS:
+        chain = chain[1:]
+    return chain if op.kind == "nll" and chain and chain[0].name == "LogSoftmaxBackward0" else None
+
+
 def known_site(loss: LossFacts, group: Sequence[LossOp]) -> Site | None:
     """Return the line of a loss function, or that of the backward if it is not known."""
     return next((op.site for op in group if op.site is not None), loss.site)

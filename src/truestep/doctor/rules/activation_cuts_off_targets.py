@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import groups, known_site, lasting, through_views, written
+from truestep.doctor.reading import groups, known_site, lasting, logits, through_views, written
 from truestep.doctor.record import LossOp, Node, Record
 
 SEVERITY = "error"
@@ -82,8 +82,8 @@ def look(record: Record) -> Iterator[Finding]:
 
 
 def _activation(op: LossOp) -> Node | None:
-    if op.kind == "nll":
-        return through_views(op.chain[1:]) if op.chain and op.chain[0].name == "LogSoftmaxBackward0" else None
+    if op.kind in ("nll", "log_softmax"):
+        return through_views((logits(op) or ())[1:])
     return through_views(op.chain)
 
 

@@ -29,7 +29,7 @@ Good::
 Not a mistake: outputs of a convolution, whose classes are in dimension 1 already; `view(-1, C)` of outputs whose last
 dimension is the classes.
 
-Source: https://discuss.pytorch.org/t/cross-entropy-loss-for-a-sequence-time-series-of-output/4309
+Source: https://github.com/voiler/IMPALA/issues/3
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import groups, known_site, lasting
+from truestep.doctor.reading import groups, known_site, lasting, logits
 from truestep.doctor.record import LossOp, Record
 
 SEVERITY = "error"
@@ -50,7 +50,7 @@ def look(record: Record) -> Iterator[Finding]:
     for loss, group, of in groups(record, "nll"):
         for wrong, words, fix in CASES:
             if lasting(group, of, wrong):
-                shape = group[0].chain[0].shape
+                shape = (logits(group[0]) or group[0].chain)[0].shape
                 yield Finding(
                     f"{words} (scores {shape}, targets {group[0].target_shape}) in {len(group)} of {of} backward passes "
                     "looked at.",
@@ -63,8 +63,8 @@ def look(record: Record) -> Iterator[Finding]:
 
 def _of_linear(op: LossOp) -> bool:
     """Whether scores (N, T, C) with T equal to C come straight from a layer that puts classes last."""
-    chain = op.chain
-    if len(chain) < 3 or chain[0].name != "LogSoftmaxBackward0" or len(chain[0].shape) != 3:
+    chain = logits(op) or ()
+    if len(chain) < 3 or len(chain[0].shape) != 3:
         return False
     shape = chain[0].shape
     if chain[0].facts.get("dim") != 1 or shape[1] != shape[2] or shape[0] < 2:
@@ -77,8 +77,8 @@ def _of_linear(op: LossOp) -> bool:
 
 def _scrambled(op: LossOp) -> bool:
     """Whether a view swapped two dimensions of the scores, or flattened (N, C, ...) to (M, C)."""
-    chain = op.chain
-    if len(chain) < 2 or chain[0].name != "LogSoftmaxBackward0" or chain[1].name not in RESHAPES:
+    chain = logits(op) or ()
+    if len(chain) < 2 or chain[1].name not in RESHAPES:
         return False
     after, before = chain[1].shape, chain[1].inputs[0]
     if before is None or len(before) < 3:

@@ -31,28 +31,50 @@ import math
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.record import Record
-from truestep.doctor.reading import ops, through_views
+from truestep.doctor.reading import groups, known_site, lasting, logits, through_views, written
+from truestep.doctor.record import LossOp, Node, Record
 
 SEVERITY = "error"
 
 
 def look(record: Record) -> Iterator[Finding]:
-    for loss, op, times, of in ops(record, "nll", "log_softmax"):
-        chain = op.chain if op.kind == "log_softmax" else op.chain[1:]
-        if op.kind == "nll" and (not op.chain or op.chain[0].name != "LogSoftmaxBackward0"):
-            continue
-        before = through_views(chain)
-        if before is None or before.name not in ("SoftmaxBackward0", "SigmoidBackward0") or times < 0.8 * of:
-            continue
-        name = "softmax" if before.name.startswith("Soft") else "sigmoid"
+    for loss, group, of in groups(record, "nll", "log_softmax"):
+        found = [node for op in group if (node := _squeezed(op)) is not None]
+        if len(found) < 0.8 * of:
+            compiled = len(group) >= 0.8 * of and all(_compiled(op) for op in group) and lasting(group[-3:], 3, _probabilities)
+            if not compiled:
+                continue
+            found, name = [], "softmax"
+        else:
+            name = "softmax" if found[0].name.startswith("Soft") else "sigmoid"
+        op = group[0]
         classes = op.facts.get("classes") or (op.input_shape[-1] if op.input_shape else 0)
         floor = math.log(1 + (classes - 1) / math.e) if classes > 1 else 0.0
+        site = known_site(loss, group)
+        ran = next((node.site for node in found if node.site), site)
         yield Finding(
-            f"Cross-entropy was given the outputs of {name} in {times} of {of} backward passes looked at: with {classes} "
+            f"Cross-entropy was given the outputs of {name} in {len(group)} of {of} backward passes looked at: with {classes} "
             f"classes its loss can't fall below {floor:.3f}.",
-            before.site or op.site or loss.site,
+            written(ran, {name}),
             f"give cross-entropy the logits, without {name}; apply softmax where probabilities are shown",
-            {"looked at": of, f"with {name}": times, "classes": classes, "lowest possible loss": round(floor, 4)},
-            related=[site for site in (op.site,) if site],
+            {"looked at": of, f"with {name}": len(group), "classes": classes, "lowest possible loss": round(floor, 4)},
+            related=[site] if site else [],
         )
+
+
+def _squeezed(op: LossOp) -> Node | None:
+    chain = logits(op)
+    before = through_views(chain[1:]) if chain else None
+    return before if before is not None and before.name in ("SoftmaxBackward0", "SigmoidBackward0") else None
+
+
+def _compiled(op: LossOp) -> bool:
+    chain = logits(op)
+    before = through_views(chain[1:]) if chain else None
+    return before is not None and before.name.startswith("CompiledFunction")
+
+
+def _probabilities(op: LossOp) -> bool:
+    """Whether numbers that are probabilities, some of them sure, would give these logarithms."""
+    low, high = op.facts.get("as_probabilities", (-1, 2))
+    return low > -1e-4 and 0.8 < high < 1 + 1e-4

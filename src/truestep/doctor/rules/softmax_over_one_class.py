@@ -25,7 +25,7 @@ Good::
 
 Not a mistake: attention with a single key.
 
-Source: https://discuss.pytorch.org/t/loss-is-always-0-with-crossentropyloss-and-one-output/75063
+Source: https://github.com/ultralytics/yolov3/issues/191
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ Good::
 
 Not a mistake: soft or smoothed targets in [0, 1], and targets that a weight of 0 or a mask leaves out.
 
-Source: https://discuss.pytorch.org/t/negative-loss-with-bcewithlogitsloss/70028
+Source: https://github.com/milesial/Pytorch-UNet/issues/65
 """
 
 from __future__ import annotations
