@@ -32,7 +32,7 @@ class Known:
         self.padding = tuple(
             {part.padding_idx for part in module.modules() if isinstance(part, nn.Embedding) and part.padding_idx is not None}
         )
-        self.next_place: int | None = None  # of the input whose next token is the target
+        self.next_place: int | None = None  # of the input whose tokens are the targets
         self.evaluated = 0  # calls that nothing was learnt from, since it was last set to evaluation mode
         self.last_inputs: weakref.ref[Tensor] | None = None
         self.trained_inputs: weakref.ref[Tensor] | None = None
@@ -231,10 +231,11 @@ class Calls:
         return [text for texts in self.last_texts.values() for text in texts][:8]
 
     def learn_from(self, ops: list[LossOp]) -> None:
-        """Note which input's next tokens the targets are."""
+        """Note of which input the targets are the tokens, or the next ones."""
         for op in ops[-12:]:
             for text in op.facts.get("texts", ()):
-                if text.get("next_place", 0) > 0.95 and text["alike"] < 0.9 and text["kinds"] > 1:
+                places = [text.get(name, 0) for name in ("same_place", "next_place", "second_next_place")]
+                if max(places) > 0.95 and text["alike"] < 0.9 and text["kinds"] > 1:
                     for known in self.known.values():
                         if known.facts.number == text["model"]:
                             known.next_place = text["place"]

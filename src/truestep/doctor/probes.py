@@ -255,6 +255,17 @@ def _confined(a: Tensor, b: Tensor, batch: int) -> bool:
     return len(flat) % batch != 0 or not bool(flat[len(flat) // batch :].any())
 
 
+def _confined_to(a: Tensor, b: Tensor, batch: int, length: int, cut: int) -> bool:
+    """Whether two tensors differ at later places alone; where the place of the text is not clear, they do."""
+    places = [dim for dim, size in enumerate(a.shape) if size == length]
+    if len(places) != 1 or batch not in a.shape or batch == length:
+        return not (a.ndim == 3 and tuple(a.shape[:2]) == (batch, length)) or not bool(
+            ((a[:, :cut] - b[:, :cut]).abs() > MIXED * a.float().std().clamp(min=1e-12)).any()
+        )
+    early = (a - b).transpose(0, places[0])[:cut]
+    return not bool((early.abs() > MIXED * a.float().std().clamp(min=1e-12)).any())
+
+
 def _future(twin: nn.Module, args: Any, kwargs: Any, place: int) -> dict[str, Any]:
     """Change the later tokens of each text, and say how far the outputs of the earlier ones move."""
     inputs = tensors_in((args, dict(kwargs)))
@@ -278,13 +289,18 @@ def _future(twin: nn.Module, args: Any, kwargs: Any, place: int) -> dict[str, An
     torch.set_rng_state(states)
     second = _run(twin, args, kwargs, changed, after)
     for a, b in zip(tensors_in(first), tensors_in(second), strict=False):
+        if a.ndim == 2 and a.shape[0] == batch * length:
+            a, b = a.reshape(batch, length, -1), b.reshape(batch, length, -1)
         if a.ndim == 3 and a.shape == b.shape and tuple(a.shape[:2]) == (batch, length) and a.is_floating_point():
             scale = a.float().std().clamp(min=1e-12)
-            found: dict[str, Any] = {"moved": float((a[:, :cut] - b[:, :cut]).abs().max() / scale), "length": length}
+            found: dict[str, Any] = {
+                "moved": float((a[:, :cut] - b[:, :cut]).abs().max() / scale),
+                "own": float((a[:, cut:] - b[:, cut:]).abs().max() / scale),
+                "length": length,
+            }
             if found["moved"] > MIXED and len(before.outputs) == len(after.outputs):
                 for (name, site, c, _), (_, _, d, _) in zip(before.outputs, after.outputs, strict=True):
-                    if c.ndim == 3 and tuple(c.shape[:2]) == (batch, length) and c.shape == d.shape:
-                        if bool(((c[:, :cut] - d[:, :cut]).abs() > MIXED * c.float().std().clamp(min=1e-12)).any()):
-                            return found | {"operation": name, "site": site}
+                    if c.shape == d.shape and c.ndim >= 3 and not _confined_to(c, d, batch, length, cut):
+                        return found | {"operation": name, "site": site}
             return found
     return {}

@@ -1,0 +1,85 @@
+"""A model that is to predict the next token sees it.
+
+Without a mask, or with one that is upside down or does not reach every layer, each place of the text knows the tokens
+after it. The training loss falls fast and far, and generated text is rubbish: there, nothing is to be seen.
+
+Bad::
+
+    class Writer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(20, 16)
+            self.rnn = nn.GRU(16, 16, batch_first=True, bidirectional=True)
+            self.out = nn.Linear(32, 20)
+
+        def forward(self, tokens):
+            states, _ = self.rnn(self.embed(tokens))  # <- here
+            return self.out(states)
+
+    writer = Writer()
+    optimizer = torch.optim.SGD(writer.parameters(), lr=0.1)
+    text = torch.randint(20, (8, 13))
+    for _ in range(6):
+        optimizer.zero_grad()
+        F.cross_entropy(writer(text[:, :-1]).transpose(1, 2), text[:, 1:]).backward()
+        optimizer.step()
+
+Good::
+
+    class Writer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(20, 16)
+            self.rnn = nn.GRU(16, 16, batch_first=True)
+            self.out = nn.Linear(16, 20)
+
+        def forward(self, tokens):
+            states, _ = self.rnn(self.embed(tokens))
+            return self.out(states)
+
+    writer = Writer()
+    optimizer = torch.optim.SGD(writer.parameters(), lr=0.1)
+    text = torch.randint(20, (8, 13))
+    for _ in range(6):
+        optimizer.zero_grad()
+        F.cross_entropy(writer(text[:, :-1]).transpose(1, 2), text[:, 1:]).backward()
+        optimizer.step()
+
+Not a mistake: masked language models, encoders of a text that another one answers, and taggers.
+
+Source: https://github.com/karpathy/minGPT/issues/75
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from truestep.doctor.findings import Finding
+from truestep.doctor.reading import groups
+from truestep.doctor.record import LossOp, Record
+
+SEVERITY = "error"
+HIDES = ["targets-not-shifted"]
+
+
+def look(record: Record) -> Iterator[Finding]:
+    for loss, group, of in groups(record, "nll"):
+        for model in record.models:
+            probe = model.probes.get("future") or {}
+            if probe.get("moved", 0) < 1e-2 or len(group) < max(3, 0.6 * of):
+                continue
+            if not all(_next(op, model.number) for op in group):
+                continue
+            yield Finding(
+                f"The targets are the next tokens, and with later tokens changed, the outputs at earlier places moved by "
+                f"{probe['moved']:.2g} of their standard deviation"
+                + (f": '{probe['operation']}' lets them through." if "operation" in probe else "."),
+                probe.get("site") or loss.site,
+                "a causal mask: is_causal=True, or mask = torch.triu(torch.full((T, T), float('-inf')), diagonal=1)",
+                {"earlier places moved": probe["moved"], "places": probe["length"], "targets that are the next token": "all"},
+            )
+            return
+
+
+def _next(op: LossOp, model: int) -> bool:
+    return any(text["model"] == model and text.get("next_place", 0) > 0.95 for text in op.facts.get("texts", ()))
