@@ -30,13 +30,19 @@ class Known:
         self.restless = [(name, weakref.ref(part)) for name, part in module.named_modules() if restless(part)]
         self.by_key: dict[tuple[Any, ...], CallFacts] = {}
         self.padding = tuple(
-            {part.padding_idx for part in module.modules() if isinstance(part, nn.Embedding) and part.padding_idx is not None}
+            {
+                part.padding_idx
+                for part in module.modules()
+                if isinstance(part, nn.Embedding) and part.padding_idx is not None
+            }
         )
         self.next_place: int | None = None  # of the input whose tokens are the targets
         self.evaluated = 0  # calls that nothing was learnt from, since it was last set to evaluation mode
         self.last_inputs: weakref.ref[Tensor] | None = None
         self.trained_inputs: weakref.ref[Tensor] | None = None
-        self.again = self.of_training = False  # whether the call going on is on the tensor of the one before, or a trained one
+        self.again = self.of_training = (
+            False  # whether the call going on is on the tensor of the one before, or a trained one
+        )
 
     def nothing_learnt(self, facts: CallFacts, *, again: bool, of_training: bool) -> None:
         facts.untrained += 1
@@ -76,12 +82,16 @@ class Calls:
         self.known: dict[int, Known] = {}
         self.inside = 0
         self.pending: list[weakref.ref[Call]] = []  # calls with gradients that no backward went through yet
-        self.patterns: dict[tuple[Any, ...], tuple[bool, ...]] = {}  # of pending calls: which of them a backward reached
+        self.patterns: dict[
+            tuple[Any, ...], tuple[bool, ...]
+        ] = {}  # of pending calls: which of them a backward reached
         self.reached_last: list[Call] = []  # by the last backward
         self.extra_looks = 0
         self.described = (0, 0)
         self.made: weakref.WeakKeyDictionary[nn.Module, Site] = weakref.WeakKeyDictionary()  # losses
-        self.last_texts: dict[int, list[Text]] = {}  # that models were given last, with gradients, by the model's number
+        self.last_texts: dict[
+            int, list[Text]
+        ] = {}  # that models were given last, with gradients, by the model's number
         self.row: tuple[int, int] = (-1, 0)  # of calls one after another without a backward
         self.probes = Probes(watch)
 
@@ -142,7 +152,9 @@ class Calls:
         key = (*lines, bare.training, gradients, self.watch.loaders.current if len(known.by_key) < 200 else -1)
         facts = known.by_key.get(key)
         if facts is None:
-            facts = known.by_key[key] = CallFacts(site, bare.training, gradients, first_step=self.watch.record.steps, stack=sites.stack())
+            facts = known.by_key[key] = CallFacts(
+                site, bare.training, gradients, first_step=self.watch.record.steps, stack=sites.stack()
+            )
             known.facts.calls.append(facts)
         if gradients and self.watch.record.backwards < 3:
             self.watch.losses.trace(on=True)
@@ -168,7 +180,9 @@ class Calls:
             ]
         return known, facts
 
-    def after(self, said: tuple[Known, CallFacts] | None, module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
+    def after(
+        self, said: tuple[Known, CallFacts] | None, module: nn.Module, args: Any, kwargs: Any, outputs: Any
+    ) -> None:
         if said is None:
             return
         known, facts = said
@@ -233,12 +247,18 @@ class Calls:
     def learn_from(self, ops: list[LossOp]) -> None:
         """Note of which input the targets are the tokens, or the next ones."""
         for op in ops[-12:]:
-            for text in op.facts.get("texts", ()):
-                places = [text.get(name, 0) for name in ("same_place", "next_place", "second_next_place")]
-                if max(places) > 0.95 and text["alike"] < 0.9 and text["kinds"] > 1:
+            texts = [text for text in op.facts.get("texts", ()) if text.get("alike", 1) < 0.9 and text["kinds"] > 1]
+            for name in (
+                "next_place",
+                "second_next_place",
+                "same_place",
+            ):  # targets are often given to the model as well
+                matching = [text for text in texts if text.get(name, 0) > 0.95]
+                if matching:
                     for known in self.known.values():
-                        if known.facts.number == text["model"]:
-                            known.next_place = text["place"]
+                        if known.facts.number == matching[0]["model"]:
+                            known.next_place = matching[0]["place"]
+                    break
 
     def assume_trained(self, loss: LossFacts) -> None:
         alive, key = self.waiting()
@@ -354,7 +374,9 @@ class Calls:
             facts.reached = facts.reached or any(id(p) in reached for p in module.parameters())
             facts.owned_by = sorted({number for p in module.parameters() for number in owners.get(id(p), ())})
             facts.unowned = [
-                name for name, p in module.named_parameters() if p.requires_grad and id(p) in reached and id(p) not in owners
+                name
+                for name, p in module.named_parameters()
+                if p.requires_grad and id(p) in reached and id(p) not in owners
             ]
             facts.frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
             facts.hidden = self._hidden(known) or facts.hidden
@@ -428,4 +450,3 @@ def assignment(kind: type, attribute: str) -> Site | None:
         if words.startswith((f"self.{attribute}=", f"self.{attribute}:")) and file and sites.is_users(file):
             return Site(file, first + number)
     return None
-

@@ -13,7 +13,20 @@ from collections.abc import Iterator, Sequence
 from truestep.doctor import sites
 from truestep.doctor.record import LossFacts, Site
 
-KEEP = {"append", "extend", "add", "push", "put", "insert", "store", "remember", "update", "appendleft", "save", "record"}
+KEEP = {
+    "append",
+    "extend",
+    "add",
+    "push",
+    "put",
+    "insert",
+    "store",
+    "remember",
+    "update",
+    "appendleft",
+    "save",
+    "record",
+}
 
 
 def learnt_from(stack: Sequence[Site], losses: Sequence[LossFacts]) -> bool:
@@ -74,7 +87,9 @@ def _lines(around: ast.AST) -> Iterator[ast.stmt]:
 def _heads(line: ast.stmt) -> list[ast.AST]:
     """Return the expressions of a statement itself, without the statements inside."""
     return [
-        node for node in ast.iter_child_nodes(line) if not isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case)
+        node
+        for node in ast.iter_child_nodes(line)
+        if not isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case)
     ]
 
 
@@ -167,8 +182,10 @@ def thrown_away(site: Site | None) -> bool:
     """Whether a line only calls, and does nothing with what the call gives."""
     line = sites.statement(site)
     if isinstance(line, ast.Expr):
-        return isinstance(line.value, ast.Call) and not _kept(line) and not any(
-            isinstance(node, ast.Call) for argument in line.value.args for node in ast.walk(argument)
+        return (
+            isinstance(line.value, ast.Call)
+            and not _kept(line)
+            and not any(isinstance(node, ast.Call) for argument in line.value.args for node in ast.walk(argument))
         )
     return isinstance(line, ast.Assign) and _targets(line) == {"_"}
 

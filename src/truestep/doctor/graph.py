@@ -26,7 +26,6 @@ LOSSES = {  # operation of the graph: what it is called here
     "L1LossBackward0": "l1",
     "SmoothL1LossBackward0": "smooth_l1",
     "HuberLossBackward0": "huber",
-    "KlDivBackward0": "kl_div",
     "MultiMarginLossBackward0": "multi_margin",
     "SoftMarginLossBackward0": "soft_margin",
     "CtcLossBackward0": "ctc",
@@ -207,7 +206,9 @@ class Graph:
                 mark = node.metadata.get(MARK)
                 if mark is not None:
                     self.marks.extend(mark)
-                following.update(dict.fromkeys(n for n, _ in node.next_functions if n is not None and n not in self.depth))
+                following.update(
+                    dict.fromkeys(n for n, _ in node.next_functions if n is not None and n not in self.depth)
+                )
             level, depth = list(following), depth + 1
 
     def leaves(self) -> list[Tensor]:
@@ -215,7 +216,7 @@ class Graph:
 
     def losses(self, texts: list[Text]) -> list[LossOp]:
         found = [self._loss(node, kind, texts) for node in self.order if (kind := LOSSES.get(node.name()))]
-        found += self._by_hand()
+        found += self._by_hand() + self._divergences()
         if not found:
             found = [
                 self._loss(node, kind, texts)
@@ -256,13 +257,42 @@ class Graph:
             if len(given) != 1 or hasattr(given[0], "variable"):
                 continue
             chain = [_node(given[0]), *_chain(given[0])]
-            op = LossOp(kind, _site(inner), "", chain[0].shape, _shape(inner), chain, {"by_hand": True}, self.depth[node])
-            result, difference = _saved(given[0], "result"), _saved(node, "self")
-            if result is not None and difference is not None and result.shape == difference.shape:
+            op = LossOp(
+                kind, _site(inner), "", chain[0].shape, _shape(inner), chain, {"by_hand": True}, self.depth[node]
+            )
+            last = given[0]
+            while last.name() in VIEWS and last.next_functions[0][0] is not None:
+                last = last.next_functions[0][0]
+            result, difference = _saved(last, "result"), _saved(node, "self")
+            if result is not None and difference is not None and result.numel() == difference.numel():
+                result = result.reshape(difference.shape)
                 first = sides[0] is not None and not inner.name().startswith("Rsub")
                 target = result - difference if first else result + difference
                 op.facts |= _target_facts(target) | _range("input", result)
-                op.facts["unreachable"] = _unreachable(given[0], target)
+                op.facts["unreachable"] = _unreachable(last, target)
+            found.append(op)
+        return found
+
+    def _divergences(self) -> list[LossOp]:
+        """Return Kullback-Leibler divergences from fixed targets, which PyTorch makes of t log t - t x."""
+        found: list[LossOp] = []
+        for node in self._near_root():
+            sides = [n for n, _ in node.next_functions]
+            if not node.name().startswith("SubBackward") or len(sides) != 2 or sides[0] is not None or sides[1] is None:
+                continue
+            product = sides[1]
+            given = [n for n, _ in product.next_functions if n is not None]
+            target = _saved(product, "self")
+            if not product.name().startswith("MulBackward") or len(given) != 1 or target is None or target.ndim < 2:
+                continue
+            if target.shape[-1] < 2 or _sums(target) > 1e-3 or bool((target < 0).any()):
+                continue
+            chain = [_node(given[0]), *_chain(given[0])]
+            op = LossOp("kl_div", _site(node), "", chain[0].shape, tuple(target.shape), chain, depth=self.depth[node])
+            result = _saved(given[0], "result")
+            op.facts |= {"by_hand": True} | _target_facts(target)
+            if result is not None:
+                op.facts |= _range("input", result) | {"sums": _sums(result.exp()), "raw_sums": _sums(result)}
             found.append(op)
         return found
 
@@ -285,15 +315,10 @@ class Graph:
             op.facts |= _target_facts(target)
         if kind == "nll" and target is not None and saved is not None:
             op.facts |= _classes(node, saved, target, texts)
-        if kind in ("bce", "bce_logits", "kl_div", "ctc") and saved is not None:
+        if kind in ("bce", "bce_logits", "ctc") and saved is not None:
             op.facts |= _range("input", saved)
         if kind == "ctc" and saved is not None:
             op.facts["log_sums"] = float(saved.float().logsumexp(-1).abs().median())
-        if kind == "kl_div" and saved is not None and target is not None:
-            op.facts["log_target"] = bool(getattr(node, "_saved_log_target", False))
-            op.facts["sums"] = _sums(saved.exp())
-            op.facts["raw_sums"] = _sums(saved)
-            op.facts["target_sums"] = _sums(target.exp() if op.facts["log_target"] else target)
         if kind in ("mse", "l1", "smooth_l1", "huber") and saved is not None and target is not None:
             op.facts |= _range("input", saved)
             op.facts["target_numbers"] = _distinct_places(target)
@@ -381,7 +406,9 @@ def _saved(node: Any, name: str) -> Tensor | None:
 
 
 def _range(name: str, values: Tensor) -> dict[str, Any]:
-    if values.numel() == 0 or not (values.is_floating_point() or values.dtype in (torch.int64, torch.int32, torch.uint8)):
+    if values.numel() == 0 or not (
+        values.is_floating_point() or values.dtype in (torch.int64, torch.int32, torch.uint8)
+    ):
         return {}
     return {f"{name}_min": float(values.min()), f"{name}_max": float(values.max())}
 
@@ -444,7 +471,9 @@ def _compared(text: Text, target: Tensor, counted: Tensor) -> dict[str, Any]:
     if abs(wide.shape[1] - length) > 2:
         return facts
     facts["kinds"] = len(wide[mask].unique())
-    facts["alike"] = float((wide[:, 1:] == wide[:, :-1]).float().mean())  # neighbours: of a constant text, all places are
+    facts["alike"] = float(
+        (wide[:, 1:] == wide[:, :-1]).float().mean()
+    )  # neighbours: of a constant text, all places are
     for name, shift in (("same_place", 0), ("next_place", 1), ("second_next_place", 2)):
         width = min(wide.shape[1], length - shift)
         if width < 2:

@@ -71,7 +71,9 @@ class OptimizerFacts:
     clear_sites: Counter[Site | None] = field(default_factory=Counter)  # of those clearings
     looked_at: int = 0  # steps, whose gradients and parameters were looked at
     micro_batches: Counter[int] = field(default_factory=Counter)  # backwards a step
-    learning_rates: list[tuple[int, float]] = field(default_factory=list)  # (step, rate of the first group) where it changed
+    learning_rates: list[tuple[int, float]] = field(
+        default_factory=list
+    )  # (step, rate of the first group) where it changed
     scaled: int = 0  # steps through a gradient scaler
     never_reached: list[str] = field(default_factory=list)  # parameters that no looked-at backward has reached
     reached: int = 0  # parameters that a backward has reached
@@ -96,11 +98,15 @@ class CallFacts:
     untrained: int = 0  # whose outputs are gone, without that a backward went through
     stepped: int = 0  # whose backward was the last before an optimizer's step
     stepped_first: int = -1  # optimizer steps before the first of those
-    stepped_after_evaluation: int = 0  # of those, with calls for evaluation since the model was last set to evaluation mode
+    stepped_after_evaluation: int = (
+        0  # of those, with calls for evaluation since the model was last set to evaluation mode
+    )
     repeated: int = 0  # of the untrained, on the very tensor of the call before, without a backward between
     on_trained_inputs: int = 0  # of the untrained, on the very tensor that a backward went through last
     stack: list[Site] = field(default_factory=list)  # the user's lines at the first of them, innermost first
-    restless: list[str] = field(default_factory=list)  # parts that act otherwise in training mode and were in it: "bn1 (BatchNorm2d)"
+    restless: list[str] = field(
+        default_factory=list
+    )  # parts that act otherwise in training mode and were in it: "bn1 (BatchNorm2d)"
     passes: Counter[int] = field(default_factory=Counter)  # by loader number; -1 outside of any
     batch_sizes: Counter[int] = field(default_factory=Counter)
     consecutive: int = 0  # the longest row of them without a backward or step between
@@ -232,7 +238,9 @@ class LoaderFacts:
     dataset: int = -1  # number of the innermost dataset object
     dataset_kind: str = ""
     passes: list[PassFacts] = field(default_factory=list)
-    indices: dict[str, Any] = field(default_factory=dict)  # of a Subset: how many, and how many shared with other loaders
+    indices: dict[str, Any] = field(
+        default_factory=dict
+    )  # of a Subset: how many, and how many shared with other loaders
     sharing: dict[int, int] = field(default_factory=dict)  # by loader number: examples in both
     labels: dict[str, Any] = field(default_factory=dict)  # of the first pass: classes, runs
     inputs: dict[str, Any] = field(default_factory=dict)  # of the first batch: mean, std, min, max, shape, dtype
@@ -268,7 +276,9 @@ class ScheduleFacts:
     step_sites: Counter[Site | None] = field(default_factory=Counter)
     per_batch: int = 0  # steps that came within a pass, after each optimizer step
     before_optimizer: bool = False  # its first step came before the optimizer's
-    values: list[tuple[int, float, float]] = field(default_factory=list)  # (optimizer step, monitored value, rate after) of a plateau schedule
+    values: list[tuple[int, float, float]] = field(
+        default_factory=list
+    )  # (optimizer step, monitored value, rate after) of a plateau schedule
     mode: str = ""
     planned: int | None = None  # T_max, total_steps, milestones' last: steps it was made for
     optimizer_steps_between: Counter[int] = field(default_factory=Counter)  # optimizer steps since its last step

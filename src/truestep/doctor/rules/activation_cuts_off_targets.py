@@ -75,8 +75,11 @@ def look(record: Record) -> Iterator[Finding]:
                 "passes looked at.",
                 written(ran, {name}),
                 f"leave {name} away at the end of the model, or scale the targets into {reach}",
-                {"unreachable targets": f"{share:.0%}", "smallest target": group[-1].facts.get("target_min"),
-                 "largest target": group[-1].facts.get("target_max")},
+                {
+                    "unreachable targets": f"{share:.0%}",
+                    "smallest target": group[-1].facts.get("target_min"),
+                    "largest target": group[-1].facts.get("target_max"),
+                },
                 related=related,
             )
 

@@ -55,5 +55,9 @@ def look(record: Record) -> Iterator[Finding]:
             f"batch move by up to {change:.2g} of their standard deviation.",
             call.site,
             "model.eval()  # before the evaluation, and model.train() before training goes on",
-            {"calls": call.untrained, "parts in training mode": len(call.restless), "change in evaluation mode": change},
+            {
+                "calls": call.untrained,
+                "parts in training mode": len(call.restless),
+                "change in evaluation mode": change,
+            },
         )

@@ -16,6 +16,7 @@ Bad::
             states, _ = self.rnn(x.view(-1, 4, 2))  # <- here
             return self.out(states[:, -1])
 
+
     reader = Reader()
     optimizer = torch.optim.SGD(reader.parameters(), lr=0.1)
     for inputs, targets in loader:
@@ -34,6 +35,7 @@ Good::
         def forward(self, x):
             states, _ = self.rnn(x.view(-1, 4, 2))
             return self.out(states[:, -1])
+
 
     reader = Reader()
     optimizer = torch.optim.SGD(reader.parameters(), lr=0.1)
@@ -85,5 +87,10 @@ def look(record: Record) -> Iterator[Finding]:
             f"their standard deviation; '{operation}' mixed them, given {given}.",
             probe["site"],
             fix,
-            {"batch": probe["batch"], "others moved": probe["moved"], "itself moved": probe["own"], "operation": operation},
+            {
+                "batch": probe["batch"],
+                "others moved": probe["moved"],
+                "itself moved": probe["own"],
+                "operation": operation,
+            },
         )

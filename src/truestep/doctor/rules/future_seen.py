@@ -16,6 +16,7 @@ Bad::
             states, _ = self.rnn(self.embed(tokens))  # <- here
             return self.out(states)
 
+
     writer = Writer()
     optimizer = torch.optim.SGD(writer.parameters(), lr=0.1)
     text = torch.randint(20, (8, 13))
@@ -36,6 +37,7 @@ Good::
         def forward(self, tokens):
             states, _ = self.rnn(self.embed(tokens))
             return self.out(states)
+
 
     writer = Writer()
     optimizer = torch.optim.SGD(writer.parameters(), lr=0.1)
@@ -76,7 +78,11 @@ def look(record: Record) -> Iterator[Finding]:
                 + (f": '{probe['operation']}' lets them through." if "operation" in probe else "."),
                 probe.get("site") or loss.site,
                 "a causal mask: is_causal=True, or mask = torch.triu(torch.full((T, T), float('-inf')), diagonal=1)",
-                {"earlier places moved": probe["moved"], "places": probe["length"], "targets that are the next token": "all"},
+                {
+                    "earlier places moved": probe["moved"],
+                    "places": probe["length"],
+                    "targets that are the next token": "all",
+                },
             )
             return
 

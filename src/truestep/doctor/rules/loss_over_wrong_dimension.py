@@ -69,9 +69,14 @@ def _of_linear(op: LossOp) -> bool:
     shape = chain[0].shape
     if chain[0].facts.get("dim") != 1 or shape[1] != shape[2] or shape[0] < 2:
         return False
-    return chain[1].name in RESHAPES and chain[2].name in ("AddmmBackward0", "MmBackward0") and chain[2].shape == (
-        shape[0] * shape[1],
-        shape[2],
+    return (
+        chain[1].name in RESHAPES
+        and chain[2].name in ("AddmmBackward0", "MmBackward0")
+        and chain[2].shape
+        == (
+            shape[0] * shape[1],
+            shape[2],
+        )
     )
 
 
@@ -86,11 +91,19 @@ def _scrambled(op: LossOp) -> bool:
     if len(after) == 3 == len(before):
         return after[0] == before[0] and after[1:] == (before[2], before[1]) and after[1] != after[2] and min(after) > 1
     if len(after) == 2:
-        return after[1] == before[1] != before[-1] and before[0] > 1 and after[1] > 1
+        return after[1] == before[1] != before[-1] and after[0] > before[0] > 1 and after[1] > 1
     return False
 
 
 CASES = (
-    (_of_linear, "Cross-entropy took the places for the classes: a linear layer puts classes last", "scores.transpose(1, 2)"),
-    (_scrambled, "A view changed the order of the scores instead of swapping their dimensions", "permute the classes, then reshape"),
+    (
+        _of_linear,
+        "Cross-entropy took the places for the classes: a linear layer puts classes last",
+        "scores.transpose(1, 2)",
+    ),
+    (
+        _scrambled,
+        "A view changed the order of the scores instead of swapping their dimensions",
+        "permute the classes, then reshape",
+    ),
 )

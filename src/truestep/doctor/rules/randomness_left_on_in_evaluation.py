@@ -14,6 +14,7 @@ Bad::
         def forward(self, x):
             return self.last(F.dropout(self.first(x).relu(), 0.5))  # <- here
 
+
     net = Net()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     for epoch in range(2):
@@ -35,6 +36,7 @@ Good::
 
         def forward(self, x):
             return self.last(F.dropout(self.first(x).relu(), 0.5, training=self.training))
+
 
     net = Net()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -83,7 +85,9 @@ def look(record: Record) -> Iterator[Finding]:
                 f"'{name}' still dropped with the model in evaluation mode, in which it was called {evaluated} times; two "
                 f"calls on one batch differed by {probe['change']:.2g} of the outputs' standard deviation.",
                 site,
-                "dropout_p=p if self.training else 0.0" if "attention" in name else "F.dropout(x, p, training=self.training)",
+                "dropout_p=p if self.training else 0.0"
+                if "attention" in name
+                else "F.dropout(x, p, training=self.training)",
                 {"calls in evaluation mode": evaluated, "difference of two calls": probe["change"]},
                 "warning",
             )

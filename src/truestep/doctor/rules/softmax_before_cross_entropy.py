@@ -41,7 +41,9 @@ def look(record: Record) -> Iterator[Finding]:
     for loss, group, of in groups(record, "nll", "log_softmax"):
         found = [node for op in group if (node := _squeezed(op)) is not None]
         if len(found) < 0.8 * of:
-            compiled = len(group) >= 0.8 * of and all(_compiled(op) for op in group) and lasting(group[-3:], 3, _probabilities)
+            compiled = (
+                len(group) >= 0.8 * of and all(_compiled(op) for op in group) and lasting(group[-3:], 3, _probabilities)
+            )
             if not compiled:
                 continue
             found, name = [], "softmax"

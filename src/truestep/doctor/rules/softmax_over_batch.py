@@ -72,7 +72,9 @@ def _softmax(op: LossOp) -> Node | None:
     if op.kind == "log_softmax":
         dim = op.facts.get("dim")
         shape = op.input_shape
-        return Node("LogSoftmaxBackward0", op.site, shape, [], {"dim": dim % len(shape) if dim is not None and shape else None})
+        return Node(
+            "LogSoftmaxBackward0", op.site, shape, [], {"dim": dim % len(shape) if dim is not None and shape else None}
+        )
     for node in op.chain[:4]:
         if node.name in ("SoftmaxBackward0", "LogSoftmaxBackward0"):
             return node

@@ -16,6 +16,7 @@ Bad::
             states, _ = self.rnn(self.embed(tokens))
             return self.out(states)
 
+
     writer = Writer()
     optimizer = torch.optim.SGD(writer.parameters(), lr=0.1)
     text = torch.randint(20, (8, 13))
@@ -36,6 +37,7 @@ Good::
         def forward(self, tokens):
             states, _ = self.rnn(self.embed(tokens))
             return self.out(states)
+
 
     writer = Writer()
     optimizer = torch.optim.SGD(writer.parameters(), lr=0.1)

@@ -49,7 +49,9 @@ def look(record: Record) -> Iterator[Finding]:
             f"{'Soft margin loss' if margin else 'Binary cross-entropy'} was given targets from {low:g} to {high:g} in "
             f"{len(group)} of {of} backward passes looked at; it expects {'-1 and 1' if margin else '[0, 1]'}.",
             known_site(loss, group),
-            "targets = 2 * targets - 1" if margin else "bring the targets into [0, 1], or use a loss for classes or numbers",
+            "targets = 2 * targets - 1"
+            if margin
+            else "bring the targets into [0, 1], or use a loss for classes or numbers",
             {"smallest target": low, "largest target": high},
         )
 

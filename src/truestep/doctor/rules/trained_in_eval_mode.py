@@ -62,5 +62,9 @@ def look(record: Record) -> Iterator[Finding]:
             f"the model in evaluation mode, which an evaluation had left on.",
             call.site,
             "model.train()  # before each epoch of training, and after each evaluation within one",
-            {"steps in evaluation mode": steps, "first of them": first, "dropout and batch norm parts": len(model.restless)},
+            {
+                "steps in evaluation mode": steps,
+                "first of them": first,
+                "dropout and batch norm parts": len(model.restless),
+            },
         )
