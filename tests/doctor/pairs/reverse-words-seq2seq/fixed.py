@@ -36,8 +36,16 @@ class DecoderRNN(nn.Module):
         return self.out(output), hidden
 
 
-def get_batch(n, length=3):
-    words = torch.tensor([[random.randrange(8) for _ in range(length)] for _ in range(n)])
+def draw(length, held_out):
+    """a random word; every fourth is kept for the test"""
+    while True:
+        word = [random.randrange(8) for _ in range(length)]
+        if (sum(word) % 4 == 0) == held_out:
+            return word
+
+
+def get_batch(n, length=3, held_out=False):
+    words = torch.tensor([draw(length, held_out) for _ in range(n)])
     target = words.flip(1)
     dec_in = torch.cat([torch.full((n, 1), SOS), target[:, :-1]], dim=1)
     return words, dec_in, target
@@ -61,7 +69,7 @@ for i in range(1, 101):
         encoder.eval()
         decoder.eval()
         with torch.no_grad():  # greedy decoding
-            words, _, target = get_batch(64)
+            words, _, target = get_batch(64, held_out=True)
             hidden, token, spelled = encoder(words), torch.full((64, 1), SOS), []
             for _ in range(target.size(1)):
                 logits, hidden = decoder(token, hidden)
