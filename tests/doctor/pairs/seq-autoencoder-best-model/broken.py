@@ -54,6 +54,6 @@ def train_model(model, train_x, val_x, n_epochs):
 
 
 val_x = heartbeats(80)
-model, best_loss = train_model(RecurrentAutoencoder(16), heartbeats(240), val_x, n_epochs=9)
+model, best_loss = train_model(RecurrentAutoencoder(16), heartbeats(240), val_x, n_epochs=14)
 with torch.no_grad():
     print(f"best {best_loss:.4f}, returned {nn.functional.l1_loss(model(val_x), val_x).item():.4f}")
