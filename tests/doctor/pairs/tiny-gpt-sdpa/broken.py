@@ -8,6 +8,7 @@ import random
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 random.seed(3)
 torch.manual_seed(3)
@@ -36,9 +37,7 @@ class Attention(nn.Module):
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
         p = self.attn_dropout  # expect: randomness-left-on-in-evaluation
-        y = F.scaled_dot_product_attention(
-            q, k, v, is_causal=True, dropout_p=p
-        )  # expect: randomness-left-on-in-evaluation
+        y = sdpa(q, k, v, dropout_p=p, is_causal=True)  # expect: randomness-left-on-in-evaluation
         return self.proj(y.transpose(1, 2).reshape(B, T, C))
 
 
