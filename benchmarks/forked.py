@@ -66,7 +66,9 @@ def run_script(
         seconds = time.perf_counter() - begun
         output.seek(0)
         errors.seek(0)
-        return Result(exit_code, output.read().decode(errors="replace"), errors.read().decode(errors="replace"), seconds)
+        return Result(
+            exit_code, output.read().decode(errors="replace"), errors.read().decode(errors="replace"), seconds
+        )
 
 
 def _in_the_copy(
