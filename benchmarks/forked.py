@@ -5,6 +5,7 @@ A copy (`os.fork`) has torch and scikit-learn imported already, so a script that
 
 from __future__ import annotations
 
+import contextlib
 import os
 import runpy
 import select
@@ -31,7 +32,6 @@ class Result:
 def import_what_scripts_need() -> None:
     """Imports into the parent what most scripts import; call it once before `run_script`."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    import numpy  # noqa: F401
     import sklearn.datasets
     import sklearn.metrics
     import sklearn.model_selection
@@ -102,10 +102,8 @@ def _wait(process: int, limit: float) -> int | None:
     ended = os.pidfd_open(process)
     try:
         in_time = bool(select.select([ended], [], [], limit)[0])
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)  # whatever it has left running
-        except ProcessLookupError:
-            pass
         _, status = os.waitpid(process, 0)
     finally:
         os.close(ended)

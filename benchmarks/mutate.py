@@ -107,10 +107,10 @@ def same_program(source: str, marked: str) -> bool:
 
 
 def run(folder: Path, jobs: int) -> None:
-    """Runs sources and mutants, and writes into the manifest how each ended."""
+    """Runs the sources and mutants that have not been run, and writes into the manifest how each ended."""
     manifest = json.loads((folder / "manifest.json").read_text())
     import_what_scripts_need()
-    scripts = [*manifest["sources"], *manifest["mutants"]]
+    scripts = [s for s in [*manifest["sources"], *manifest["mutants"]] if "exit_code" not in s]
     with ThreadPoolExecutor(jobs) as pool:
         for number, (script, result) in enumerate(
             zip(scripts, pool.map(lambda s: run_script(folder / s["path"]), scripts), strict=True), 1

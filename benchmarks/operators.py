@@ -469,11 +469,12 @@ def forward_assignments(s: Script) -> list[ast.Assign]:
         layers = {c[1:] for c in s.children(kind)} | {"block", "conv", "down", "up", "decoder"}
         for function in kind.body:
             if isinstance(function, ast.FunctionDef) and function.name != "__init__":
-                for assignment in s.inside(function, ast.Assign):
-                    if isinstance(assignment.targets[0], ast.Name) and any(
-                        s.last_name(c.func) in layers for c in s.inside(assignment, ast.Call)
-                    ):
-                        found.append(assignment)
+                found += [
+                    assignment
+                    for assignment in s.inside(function, ast.Assign)
+                    if isinstance(assignment.targets[0], ast.Name)
+                    and any(s.last_name(c.func) in layers for c in s.inside(assignment, ast.Call))
+                ]
     return found
 
 
@@ -582,6 +583,12 @@ def _(s: Script) -> Iterator[list[Edit]]:
             yield [s.replace(statement.value.args[0], "False"), *map(s.mark, s.model_calls)]
 
 
+def judged(s: Script, calls: list[ast.Call]) -> bool:
+    """Whether the models called are put into a mode somewhere, so that they are trained or evaluated here."""
+    modes = {s.last_name(x.value.func.value) for x in [*s.methods("eval"), *s.methods("train")]}
+    return any(s.last_name(c.func) in modes for c in calls)
+
+
 @operator(
     "no-grad-removed",
     "gradients-kept-in-evaluation",
@@ -593,7 +600,7 @@ def _(s: Script) -> Iterator[list[Edit]]:
     for node in s.nodes:
         if isinstance(node, ast.With) and s.is_no_grad(node.items[0].context_expr):
             calls = [c for c in s.evaluation_calls if node in s.ancestors(c)] or s.evaluation_calls
-            if calls and not set(calls) & set(teachers):
+            if calls and not set(calls) & set(teachers) and judged(s, calls):
                 yield [*s.without_with(node), *map(s.mark, calls)]
         elif isinstance(node, ast.FunctionDef):
             for decorator in node.decorator_list:
@@ -882,9 +889,8 @@ def _(s: Script) -> Iterator[list[Edit]]:
 @operator("causal-mask-off-by-one", "future-seen")
 def _(s: Script) -> Iterator[list[Edit]]:
     for call in [*s.called("triu"), *s.called("tril")]:
-        attention = [
-            c for c in s.calls if s.keyword(c, "attn_mask") or s.last_name(c.func) == "masked_fill" and s.in_module(c)
-        ]
+        in_modules = [c for c in s.calls if s.in_module(c)]
+        attention = [c for c in in_modules if s.keyword(c, "attn_mask") or s.last_name(c.func) == "masked_fill"]
         diagonal = s.keyword(call, "diagonal")
         edit = s.replace(diagonal, "2") if diagonal else s.appended_argument(call, "diagonal=1")
         if s.in_module(call):
@@ -918,8 +924,14 @@ def _(s: Script) -> Iterator[list[Edit]]:
 
 @operator("root-of-zero", "loss-not-finite", ["gradients-exploding"], prints="nan")
 def _(s: Script) -> Iterator[list[Edit]]:
-    for backward, loss in losses_backed(s):
-        yield [s.before(backward, f"{MARK}{loss} = {loss} + 0.1 * {s.torch}.sqrt({loss} - {loss})")]
+    for assignment, _, model in optimized(s):
+        for backward, loss in losses_backed(s):
+            if s.scope(assignment) in {s.tree, s.scope(backward)} and s.start(assignment) < s.start(backward):
+                moved = f"sum(((p - q) ** 2).sum() for p, q in zip({model}.parameters(), first))"
+                yield [
+                    s.after(assignment, f"first = [p.detach().clone() for p in {model}.parameters()]"),
+                    s.before(backward, f"{MARK}{loss} = {loss} + 0.01 * {s.torch}.sqrt({moved})"),
+                ]
 
 
 # --- numbers reported -------------------------------------------------------------------------------------------------
@@ -961,7 +973,7 @@ def loop_source(s: Script, node: ast.AST) -> str | None:
 
 @operator("batch-means-divided-by-examples", "loss-not-averaged-as-reported")
 def _(s: Script) -> Iterator[list[Edit]]:
-    for sum_, product, divisions in weighted_sums(s):
+    for _, product, divisions in weighted_sums(s):
         for division in divisions:
             yield [s.replace(product, MARK + s.text(product.left)), s.mark(division)]
 
@@ -1260,7 +1272,7 @@ def _(s: Script) -> Iterator[list[Edit]]:
                 )
 
 
-@operator("heads-split-by-view", "examples-mixed-in-batch", ["future-seen"])
+@operator("heads-split-by-view", "future-seen", ["examples-mixed-in-batch"])
 def _(s: Script) -> Iterator[list[Edit]]:
     for call in s.calls:
         text = s.text(call)
@@ -1329,7 +1341,7 @@ def _(s: Script) -> Iterator[list[Edit]]:
     getitem = s.functions.get("__getitem__")
     for call in s.inside(getitem, ast.Call) if getitem else []:
         if isinstance(call.func, ast.Attribute) and call.func.attr == "clone":
-            changes = [n for n in s.inside(getitem, ast.AugAssign)]
+            changes = s.inside(getitem, ast.AugAssign)
             yield [s.replace(call, MARK + s.text(call.func.value)), *map(s.mark, changes)]
 
 
@@ -1355,10 +1367,10 @@ def _(s: Script) -> Iterator[list[Edit]]:
     for call in s.called("WeightedRandomSampler"):
         weights = call.args[0]
         for node in s.nodes:
-            if isinstance(node, ast.Assign) and s.text(node.targets[0]) == s.text(weights):
-                if isinstance(node.value, ast.Subscript):
-                    yield [s.mark(call), s.replace(weights, s.text(node.value.value))]
-                    yield [s.mark(call), s.replace(weights, f"1.0 / {s.torch}.arange(1.0, 3.0)")]
+            made = isinstance(node, ast.Assign) and s.text(node.targets[0]) == s.text(weights)
+            if made and isinstance(node.value, ast.Subscript):
+                yield [s.mark(call), s.replace(weights, s.text(node.value.value))]
+                yield [s.mark(call), s.replace(weights, f"1.0 / {s.torch}.arange(1.0, 3.0)")]
 
 
 # --- schedules and sizes ----------------------------------------------------------------------------------------------
@@ -1521,9 +1533,9 @@ def layers_before_relu(s: Script, kind: ast.AST | None) -> list[str]:
                 else "." + s.last_name(getattr(s.statement(sequential), "targets", [kind])[0])
             )
             for i, (one, two) in enumerate(zip(sequential.args, sequential.args[1:], strict=False)):
-                if isinstance(one, ast.Call) and isinstance(two, ast.Call) and s.dotted(two.func) == "torch.nn.ReLU":
-                    if s.dotted(one.func) in {"torch.nn.Linear", "torch.nn.Conv2d"}:
-                        found.append(f"{prefix}[{i}]")
+                made = [s.dotted(layer.func) for layer in (one, two) if isinstance(layer, ast.Call)]
+                if made in (["torch.nn.Linear", "torch.nn.ReLU"], ["torch.nn.Conv2d", "torch.nn.ReLU"]):
+                    found.append(f"{prefix}[{i}]")
     for call in s.inside(kind, ast.Call) if isinstance(kind, ast.ClassDef) else []:
         if s.dotted(call.func).rpartition(".")[2] == "relu" and isinstance(call.args[0], ast.Call):
             inner = call.args[0].func
@@ -1665,12 +1677,10 @@ def _(s: Script) -> Iterator[list[Edit]]:
         other = next((m for _, _, m in optimized(s) if m != name and name not in m), None)
         assigned = [n for n in s.nodes if isinstance(n, ast.Assign) and s.text(n.targets[0]) == name]
         if other and assigned and isinstance(s.models.get(name), ast.ClassDef):
-            loads = [x for x in s.methods("load_state_dict") if s.receiver(x) == name]
             yield [
-                s.replace(assigned[0].value, other),
+                s.replace(assigned[0].value, MARK + other),
                 s.mark(call),
                 *s.without_with(block),
-                *map(s.without, loads[:0]),
             ]
 
 

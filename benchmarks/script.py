@@ -14,19 +14,44 @@ MARK = "\0"
 
 OPTIMIZERS = {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "NAdam"}
 SCHEDULERS = {
-    *("StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingLR"),
-    *("LambdaLR", "OneCycleLR", "ReduceLROnPlateau", "LinearLR"),
+    "StepLR",
+    "MultiStepLR",
+    "ExponentialLR",
+    "CosineAnnealingLR",
+    "LambdaLR",
+    "OneCycleLR",
+    "ReduceLROnPlateau",
 }
 LAYERS_WITH_PARAMETERS = {
-    *("Linear", "Conv1d", "Conv2d", "ConvTranspose2d", "Embedding", "LSTM", "GRU", "LayerNorm"),
-    *("BatchNorm1d", "BatchNorm2d", "Sequential", "ModuleList", "MultiheadAttention", "TransformerEncoder"),
+    "Linear",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Embedding",
+    "LSTM",
+    "GRU",
+    "LayerNorm",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Sequential",
+    "ModuleList",
+    "MultiheadAttention",
+    "TransformerEncoder",
 }
 LOSSES = {
-    **{"CrossEntropyLoss": "ce", "cross_entropy": "ce"},
-    **{"BCEWithLogitsLoss": "bce_logits", "binary_cross_entropy_with_logits": "bce_logits"},
-    **{"BCELoss": "bce", "binary_cross_entropy": "bce"},
-    **{"MSELoss": "mse", "mse_loss": "mse", "SmoothL1Loss": "mse", "smooth_l1_loss": "mse", "L1Loss": "mse"},
-    **{"TripletMarginLoss": "triplet", "kl_div": "kl"},
+    "CrossEntropyLoss": "ce",
+    "cross_entropy": "ce",
+    "BCEWithLogitsLoss": "bce_logits",
+    "binary_cross_entropy_with_logits": "bce_logits",
+    "BCELoss": "bce",
+    "binary_cross_entropy": "bce",
+    "MSELoss": "mse",
+    "mse_loss": "mse",
+    "SmoothL1Loss": "mse",
+    "smooth_l1_loss": "mse",
+    "L1Loss": "mse",
+    "TripletMarginLoss": "triplet",
+    "kl_div": "kl",
 }
 
 

@@ -13,9 +13,22 @@ from collections.abc import Callable
 from script import Edit, Script
 
 NAMES = {
-    **{"model": "network", "net": "network", "optimizer": "optim_", "opt": "optimizer", "criterion": "loss_function"},
-    **{"loss": "objective", "scheduler": "lr_schedule", "epoch": "ep", "logits": "scores_", "outputs": "preds"},
-    **{"images": "imgs", "labels": "lbls", "x": "inputs_", "y": "gold", "total": "running", "features": "feats_"},
+    "model": "network",
+    "net": "network",
+    "optimizer": "optim_",
+    "opt": "optimizer",
+    "criterion": "loss_function",
+    "loss": "objective",
+    "scheduler": "lr_schedule",
+    "epoch": "ep",
+    "logits": "scores_",
+    "outputs": "preds",
+    "images": "imgs",
+    "labels": "lbls",
+    "x": "inputs_",
+    "y": "gold",
+    "total": "running",
+    "features": "feats_",
 }
 
 
