@@ -470,7 +470,7 @@ class Script:
         return {
             self.last_name(a.targets[0]): (a, LOSSES[self.dotted(c.func).rpartition(".")[2]])
             for a, c in self.assigned(set(LOSSES))
-            if self.dotted(c.func).startswith("torch.nn.")
+            if self.dotted(c.func).startswith("torch.nn.") and "functional" not in self.dotted(c.func)
         }
 
     @cached_property
