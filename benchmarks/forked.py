@@ -90,6 +90,8 @@ def _in_the_copy(
         exit_code = 0
     except SystemExit as end:
         exit_code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if exit_code and not isinstance(end.code, int):
+            print(end.code, file=sys.stderr)
     except BaseException:  # noqa: BLE001  a script may raise anything; the copy must end here
         traceback.print_exc()
     sys.stdout.flush()

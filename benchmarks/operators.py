@@ -1373,6 +1373,23 @@ def _(s: Script) -> Iterator[list[Edit]]:
                 yield [s.mark(call), s.replace(weights, f"1.0 / {s.torch}.arange(1.0, 3.0)")]
 
 
+# Batch sizes that leave one example over, by the data set as the bases write it.
+LEAVING_ONE = {
+    "TensorDataset(train_x, train_labels)": ("73",),
+    "train_set": ("33", "11"),
+    "TensorDataset(new_x[:cut], new_y[:cut])": ("57", "21"),
+}
+
+
+@operator("one-example-left-over", "last-batch-of-one", wrong_because="batch statistics of one example")
+def _(s: Script) -> Iterator[list[Edit]]:
+    for loader in s.training_loaders:
+        size = s.keyword(loader, "batch_size")
+        if s.called("BatchNorm2d") and isinstance(size, ast.Constant):
+            for leaving in LEAVING_ONE.get(s.text(loader.args[0]), ()):
+                yield [s.mark(loader), s.replace(size, leaving)]
+
+
 # --- schedules and sizes ----------------------------------------------------------------------------------------------
 
 
@@ -1481,6 +1498,23 @@ def _(s: Script) -> Iterator[list[Edit]]:
                 literal = isinstance(value, ast.Constant)
                 text = f"{value.value * 1000:g}" if literal else f"1000 * {s.text(value)}"
                 yield [s.mark(call), s.replace(value, text)]
+
+
+@operator("weights-in-bfloat16-with-small-steps", "updates-lost-to-precision")
+def _(s: Script) -> Iterator[list[Edit]]:
+    for assignment, made, model in optimized(s):
+        calls = [c for c in s.model_calls if s.last_name(c.func) == model and s.scope(c) is s.scope(assignment)]
+        rate = s.keyword(made, "lr")
+        if calls and rate is not None and s.maker_of(calls[0]) and all(len(c.args) == 1 for c in calls):
+            edits = [
+                s.before(assignment, f"{model} = {model}.to({s.torch}.bfloat16)"),
+                s.mark(made),
+                s.replace(rate, "1e-5"),
+            ]
+            for call in calls:
+                inputs = f"{s.text(call.args[0])}.to({s.torch}.bfloat16)"
+                edits += [s.replace(call.args[0], inputs), Edit(s.end(call), s.end(call), ".float()")]
+            yield edits
 
 
 INITIAL = ["units-dead", "learning-rate-too-high", "gradients-exploding"]
