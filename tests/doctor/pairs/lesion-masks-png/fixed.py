@@ -42,9 +42,9 @@ net = nn.Sequential(
     nn.Conv2d(8, 1, 1),
 )
 criterion = nn.BCEWithLogitsLoss()
-optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
 
-for epoch in range(5):
+for epoch in range(8):
     net.train()
     for img, mask in train_loader:
         loss = criterion(net(img), mask)
