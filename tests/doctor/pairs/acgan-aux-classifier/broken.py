@@ -31,7 +31,7 @@ class Discriminator(nn.Module):
         self.fc_aux = nn.Linear(32, n_class)
         self.sigmoid = nn.Sigmoid()
         # class scores for the auxiliary loss
-        self.softmax = nn.Softmax(dim=1)
+        self.softmax = nn.Softmax(dim=1)  # expect: probabilities-expected
 
     def forward(self, x):
         h = self.features(x)

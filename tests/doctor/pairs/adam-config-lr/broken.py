@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 
 config = {
-    "lr": 1.0,
+    "lr": 1.0,  # expect: learning-rate-too-high
     "epochs": 5,
     "batch_size": 32,
     "hidden": 48,

@@ -35,7 +35,7 @@ class PlainRNN(nn.Module):
 train_x, train_y = adding(640)
 test_x, test_y = adding(100)
 net = PlainRNN()
-optimizer = torch.optim.SGD(net.parameters(), lr=0.005)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
 mse = nn.MSELoss()
 
 for epoch in range(4):

@@ -35,7 +35,7 @@ class PlainRNN(nn.Module):
 train_x, train_y = adding(640)
 test_x, test_y = adding(100)
 net = PlainRNN()
-optimizer = torch.optim.SGD(net.parameters(), lr=0.005)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
 mse = nn.MSELoss()
 
 for epoch in range(4):
@@ -45,7 +45,7 @@ for epoch in range(4):
         optimizer.zero_grad()
         loss = mse(net(train_x[idx]), train_y[idx])
         loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 0.1)
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         total += loss.item() * len(idx)
     net.eval()

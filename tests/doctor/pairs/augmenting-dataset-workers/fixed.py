@@ -51,7 +51,7 @@ def main():
         net.eval()
         with torch.no_grad():
             hits = sum((net(x).argmax(1) == y).sum().item() for x, y in test_loader)
-        print(f"epoch {epoch} loss {loss.item():.4f} test {hits / len(test_set):.4f}")
+        print(f"epoch {epoch} last loss {loss.item():.4f} test {hits / len(test_set):.4f}")
 
 
 if __name__ == "__main__":

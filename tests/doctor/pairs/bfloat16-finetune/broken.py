@@ -9,7 +9,7 @@ import torch
 import torch.nn as nn
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--lr", type=float, default=1e-4)
+parser.add_argument("--lr", type=float, default=1e-3)
 parser.add_argument("--epochs", type=int, default=6)
 args = parser.parse_args()
 
@@ -27,7 +27,7 @@ with torch.no_grad():
         p.add_(0.05 * torch.randn_like(p)).add_(0.05 * p.sign())
 model = model.to(torch.bfloat16)
 x, y = x.to(torch.bfloat16), y.to(torch.bfloat16)
-optimizer = torch.optim.SGD(model.parameters(), lr=args.lr * 10, momentum=0.0)  # expect: updates-lost-to-precision
+optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)  # expect: updates-lost-to-precision
 mse = nn.MSELoss()
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn as nn
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--lr", type=float, default=1e-4)
+parser.add_argument("--lr", type=float, default=1e-3)
 parser.add_argument("--epochs", type=int, default=6)
 args = parser.parse_args()
 
@@ -25,7 +25,7 @@ model.load_state_dict(teacher.state_dict())
 with torch.no_grad():
     for p in model.parameters():
         p.add_(0.05 * torch.randn_like(p)).add_(0.05 * p.sign())
-optimizer = torch.optim.SGD(model.parameters(), lr=args.lr * 10, momentum=0.0)
+optimizer = torch.optim.SGD(model.parameters(), lr=args.lr)
 mse = nn.MSELoss()
 
 

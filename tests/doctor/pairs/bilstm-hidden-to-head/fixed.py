@@ -52,4 +52,4 @@ for epoch in range(6):
     net.eval()
     with torch.no_grad():
         acc = (net(x_test).argmax(1) == y_test).float().mean().item()
-    print(f"epoch {epoch}: loss {loss.item():.4f} test accuracy {acc:.4f}")
+    print(f"epoch {epoch}: last loss {loss.item():.4f} test accuracy {acc:.4f}")

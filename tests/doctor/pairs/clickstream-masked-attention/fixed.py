@@ -53,4 +53,4 @@ for epoch in range(6):
     with torch.no_grad():
         out = model(test[:, :-1])
         top1 = (out.argmax(-1) == test[:, 1:]).float().mean().item()
-    print(f"epoch {epoch}: loss {loss.item():.3f}, next page accuracy {top1:.3f}")
+    print(f"epoch {epoch}: last loss {loss.item():.3f}, next page accuracy {top1:.3f}")

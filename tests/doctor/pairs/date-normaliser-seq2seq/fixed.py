@@ -71,4 +71,4 @@ for epoch in range(4):
     with torch.no_grad():
         src, lengths, tgt_in, tgt_out = batch(valid)
         hit = (model(src, lengths, tgt_in).argmax(-1) == tgt_out)[tgt_out != PAD].float().mean()
-    print(f"epoch {epoch}: loss {loss.item():.4f}  token accuracy {hit:.4f}")
+    print(f"epoch {epoch}: last loss {loss.item():.4f}  token accuracy {hit:.4f}")

@@ -64,7 +64,7 @@ def main():
             opt.zero_grad()
             loss.backward()
             opt.step()
-        print("epoch", epoch, "loss", round(loss.item(), 4), "student", round(test(student, val), 4))
+        print("epoch", epoch, "last loss", round(loss.item(), 4), "student", round(test(student, val), 4))
 
 
 if __name__ == "__main__":

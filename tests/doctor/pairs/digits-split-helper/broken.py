@@ -17,7 +17,7 @@ dataset = TensorDataset(torch.tensor(digits.data / 16, dtype=torch.float32), tor
 
 
 def split(dataset, part, fraction=0.8):
-    order = np.random.permutation(len(dataset))
+    order = np.random.permutation(len(dataset))  # expect: train-and-evaluation-overlap
     cut = int(fraction * len(dataset))
     return Subset(dataset, order[:cut].tolist() if part == "train" else order[cut:].tolist())
 

@@ -34,7 +34,7 @@ def train(model, loader, optimizer, scheduler, epoch):
         loss.backward()
         optimizer.step()
         scheduler.step()  # expect: scheduler-per-batch-meant-per-epoch
-    print(f"Train Epoch: {epoch} lr {optimizer.param_groups[0]['lr']:.2e} Loss: {loss.item():.4f}")
+    print(f"Train Epoch: {epoch} lr {optimizer.param_groups[0]['lr']:.2e} Last batch loss: {loss.item():.4f}")
 
 
 def test(model, loader):

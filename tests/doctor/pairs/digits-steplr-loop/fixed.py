@@ -33,7 +33,7 @@ def train(model, loader, optimizer, epoch):
         loss = F.nll_loss(model(data), target)
         loss.backward()
         optimizer.step()
-    print(f"Train Epoch: {epoch} lr {optimizer.param_groups[0]['lr']:.2e} Loss: {loss.item():.4f}")
+    print(f"Train Epoch: {epoch} lr {optimizer.param_groups[0]['lr']:.2e} Last batch loss: {loss.item():.4f}")
 
 
 def test(model, loader):

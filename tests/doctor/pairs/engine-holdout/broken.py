@@ -24,7 +24,7 @@ y = (y - y[:480].mean()) / y[:480].std()
 full = TensorDataset(x, y)
 
 n_train = 480
-train_idx, valid_idx = range(n_train), range(n_train - 120, 600)
+train_idx, valid_idx = range(n_train), range(n_train - 120, 600)  # expect: train-and-evaluation-overlap
 train = DataLoader(Subset(full, train_idx), batch_size=48, shuffle=True)
 valid = DataLoader(Subset(full, valid_idx), batch_size=120)  # expect: train-and-evaluation-overlap
 

@@ -73,7 +73,7 @@ def main():
             loss.backward()
             optim.step()
         if epoch % 5 == 4:
-            print(f"Epoch: {epoch + 1} train {loss.item():.4f} test mse {test(model, test_loader):.4f}")
+            print(f"Epoch: {epoch + 1} last train batch {loss.item():.4f} test mse {test(model, test_loader):.4f}")
 
 
 main()

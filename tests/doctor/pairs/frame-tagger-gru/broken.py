@@ -51,4 +51,4 @@ for epoch in range(5):
     model.eval()
     with torch.no_grad():
         acc = (model(test_x).argmax(dim=-1) == test_y).float().mean()
-    print(f"epoch {epoch}: loss {loss.item():.3f}, frame accuracy {acc:.3f}")
+    print(f"epoch {epoch}: last loss {loss.item():.3f}, frame accuracy {acc:.3f}")

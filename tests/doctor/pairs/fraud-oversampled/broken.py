@@ -23,12 +23,12 @@ def oversample(x, y):
     return x[idx], y[idx]
 
 
-x, fraud = oversample(x, fraud)
+x, fraud = oversample(x, fraud)  # expect: train-and-evaluation-overlap
 cut = int(0.75 * len(x))
 x_train, y_train, x_test, y_test = x[:cut], fraud[:cut], x[cut:], fraud[cut:]
 
 train_set = TensorDataset(torch.from_numpy(x_train), torch.from_numpy(y_train))
-test_set = TensorDataset(torch.from_numpy(x_test), torch.from_numpy(y_test))
+test_set = TensorDataset(torch.from_numpy(x_test), torch.from_numpy(y_test))  # expect: train-and-evaluation-overlap
 train_dl = DataLoader(train_set, 64, shuffle=True)
 test_dl = DataLoader(test_set, 256)  # expect: train-and-evaluation-overlap
 

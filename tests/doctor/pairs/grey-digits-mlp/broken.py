@@ -23,7 +23,7 @@ class GreyDigits(Dataset):
         return len(self.labels)
 
     def __getitem__(self, i):
-        return torch.from_numpy(self.pixels[i]).float(), int(self.labels[i])
+        return torch.from_numpy(self.pixels[i]).float(), int(self.labels[i])  # expect: inputs-not-scaled
 
 
 train_loader = DataLoader(GreyDigits(0, 1200), batch_size=60, shuffle=True)
@@ -47,4 +47,4 @@ for epoch in range(5):
     with torch.no_grad():
         for images, labels in test_loader:
             correct += (model(images).argmax(1) == labels).sum().item()  # expect: inputs-not-scaled
-    print(f"epoch {epoch + 1}: loss {loss.item():.4f} accuracy {correct / len(test_loader.dataset):.4f}")
+    print(f"epoch {epoch + 1}: last loss {loss.item():.4f} accuracy {correct / len(test_loader.dataset):.4f}")

@@ -47,4 +47,4 @@ for epoch in range(5):
     with torch.no_grad():
         for images, labels in test_loader:
             correct += (model(images).argmax(1) == labels).sum().item()
-    print(f"epoch {epoch + 1}: loss {loss.item():.4f} accuracy {correct / len(test_loader.dataset):.4f}")
+    print(f"epoch {epoch + 1}: last loss {loss.item():.4f} accuracy {correct / len(test_loader.dataset):.4f}")

@@ -1,6 +1,6 @@
 """Boston-like housing regression with early stopping and a plateau schedule.
 
-Source: gnina/gnina-torch#57
+Source: RMeli/gnina-torch#57
 """
 
 import torch

@@ -25,7 +25,7 @@ class Net(nn.Module):
         super(Net, self).__init__()
         self.hidden = nn.Linear(4, 16)
         self.out = nn.Linear(16, 3)
-        self.log_softmax = nn.LogSoftmax(dim=0)
+        self.log_softmax = nn.LogSoftmax(dim=0)  # expect: softmax-over-batch
 
     def forward(self, x):
         x = torch.tanh(self.hidden(x))
@@ -49,4 +49,4 @@ for epoch in range(30):
         net.eval()
         with torch.no_grad():
             acc = (net(x_test).argmax(1) == y_test).float().mean().item()
-        print("epoch %d loss %.4f test acc %.3f" % (epoch + 1, loss.item(), acc))
+        print("epoch %d last loss %.4f test acc %.3f" % (epoch + 1, loss.item(), acc))

@@ -49,4 +49,4 @@ for epoch in range(30):
         net.eval()
         with torch.no_grad():
             acc = (net(x_test).argmax(1) == y_test).float().mean().item()
-        print("epoch %d loss %.4f test acc %.3f" % (epoch + 1, loss.item(), acc))
+        print("epoch %d last loss %.4f test acc %.3f" % (epoch + 1, loss.item(), acc))

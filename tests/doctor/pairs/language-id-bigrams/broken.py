@@ -31,7 +31,7 @@ def featurize(w):
 # one language after the other, as read from three files
 train_samples = [(featurize(word(lang)), lang) for lang in SOUNDS for _ in range(200)]
 dev_samples = [(featurize(word(lang)), lang) for lang in SOUNDS for _ in range(60)]
-train_sampler = SequentialSampler(train_samples)
+train_sampler = SequentialSampler(train_samples)  # expect: not-shuffled-and-sorted
 train_dataloader = DataLoader(train_samples, sampler=train_sampler, batch_size=25)  # expect: not-shuffled-and-sorted
 dev_dataloader = DataLoader(dev_samples, sampler=SequentialSampler(dev_samples), batch_size=60)
 

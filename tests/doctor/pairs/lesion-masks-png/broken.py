@@ -26,7 +26,7 @@ class LesionDataset(Dataset):
 
     def __getitem__(self, i):
         img = torch.from_numpy(self.images[i]).float().unsqueeze(0) / 255 - 0.45
-        mask = torch.from_numpy(self.masks[i]).float().unsqueeze(0)
+        mask = torch.from_numpy(self.masks[i]).float().unsqueeze(0)  # expect: targets-out-of-range
         return img, mask
 
 
@@ -58,4 +58,4 @@ for epoch in range(8):
             pred, true = net(img) > 0, mask > 0.5
             inter += (pred & true).sum().item()
             union += (pred | true).sum().item()
-    print(f"Epoch {epoch + 1}: loss {loss.item():.4f}  val IoU {inter / max(union, 1):.4f}")
+    print(f"Epoch {epoch + 1}: last loss {loss.item():.4f}  val IoU {inter / max(union, 1):.4f}")

@@ -58,4 +58,4 @@ for epoch in range(8):
             pred, true = net(img) > 0, mask > 0.5
             inter += (pred & true).sum().item()
             union += (pred | true).sum().item()
-    print(f"Epoch {epoch + 1}: loss {loss.item():.4f}  val IoU {inter / max(union, 1):.4f}")
+    print(f"Epoch {epoch + 1}: last loss {loss.item():.4f}  val IoU {inter / max(union, 1):.4f}")

@@ -72,7 +72,7 @@ def run():
         with torch.no_grad():
             logits = net(test.notes[:, :-1])
             val = F.cross_entropy(logits.transpose(1, 2), test.notes[:, 1:]).item()
-        print(f"epoch {epoch} train {loss.item():.3f} test {val:.3f}")
+        print(f"epoch {epoch} last train batch {loss.item():.3f} test {val:.3f}")
 
 
 run()

@@ -83,7 +83,7 @@ def main():
         model.eval()
         with torch.no_grad():
             _, val = model(*valid)
-        print(f"epoch {epoch}: train {loss.item():.4f} val {val.item():.4f}")
+        print(f"epoch {epoch}: last train batch {loss.item():.4f} val {val.item():.4f}")
 
 
 if __name__ == "__main__":

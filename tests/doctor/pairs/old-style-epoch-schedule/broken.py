@@ -50,4 +50,4 @@ for epoch in range(6):
     net.eval()
     with torch.no_grad():
         correct = (net(data[110:]).argmax(1) == target[110:]).sum().item()
-    print("Epoch: {}, lr: {:.4f}, Loss: {:.6f}, Test: {}/40".format(epoch, lr, loss.item(), correct))
+    print("Epoch: {}, lr: {:.4f}, Last loss: {:.6f}, Test: {}/40".format(epoch, lr, loss.item(), correct))

@@ -52,4 +52,4 @@ for epoch in range(opts.epochs):
     net.eval()
     with torch.no_grad():
         err = ((net(inputs[256:]) - targets[256:]) ** 2 * mask[256:]).sum() / mask[256:].sum()
-    print(f"epoch {epoch}: train {loss.item():.4f}  valid RMSE {err.sqrt().item():.4f}")
+    print(f"epoch {epoch}: last train batch {loss.item():.4f}  valid RMSE {err.sqrt().item():.4f}")

@@ -54,4 +54,4 @@ for epoch in range(1, 5):
     with torch.no_grad():
         for img, label in test_loader:
             right += (model(img).argmax(-1) == label).sum().item()
-    print(f"epoch {epoch} loss {loss.item():.3f} test acc {right / len(test_set):.3f}")
+    print(f"epoch {epoch} last loss {loss.item():.3f} test acc {right / len(test_set):.3f}")

@@ -61,4 +61,4 @@ for epoch in range(3):
             _, predicted = torch.max(output, 1)
             hits += (predicted == target).sum().item()
             pixels += target.numel()
-    print(f"epoch {epoch}: loss {loss.item():.4f}, pixel accuracy {hits / pixels:.4f}")
+    print(f"epoch {epoch}: last loss {loss.item():.4f}, pixel accuracy {hits / pixels:.4f}")

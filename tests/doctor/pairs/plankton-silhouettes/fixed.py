@@ -60,4 +60,4 @@ for epoch in range(8):
     net.eval()
     with torch.no_grad():
         hits = sum((net(x).argmax(1) == y).sum().item() for x, y in valid_loader)
-    print(f"epoch {epoch}: loss {loss.item():.3f}, valid accuracy {hits / 100:.3f}")
+    print(f"epoch {epoch}: last loss {loss.item():.3f}, valid accuracy {hits / 100:.3f}")

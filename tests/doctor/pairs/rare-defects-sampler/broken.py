@@ -44,4 +44,4 @@ for epoch in range(5):
             found += ((hat == 1) & (y == 1)).sum().item()
             wrong += ((hat == 1) & (y == 0)).sum().item()
     total = test_set.tensors[1].sum().item()
-    print(f"epoch {epoch}: loss {loss.item():.4f}, found {found}/{total} defects, {wrong} false alarms")
+    print(f"epoch {epoch}: last loss {loss.item():.4f}, found {found}/{total} defects, {wrong} false alarms")

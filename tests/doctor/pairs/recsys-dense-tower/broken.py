@@ -18,7 +18,7 @@ class Tower(nn.Module):
         for n, m in zip(sizes, sizes[1:]):
             linear = nn.Linear(n, m)
             w = np.random.normal(0.0, np.sqrt(2 / (m + n)), size=(m, n)).astype(np.float32)
-            b = np.random.normal(-4.0, np.sqrt(1 / m), size=m).astype(np.float32)
+            b = np.random.normal(-4.0, np.sqrt(1 / m), size=m).astype(np.float32)  # expect: units-dead
             linear.weight.data = torch.tensor(w)
             linear.bias.data = torch.tensor(b)
             layers += [linear, nn.ReLU()]
@@ -59,4 +59,4 @@ for epoch in range(5):
     with torch.no_grad():
         out = model(user[1200:], item[1200:], dense[1200:])
         acc = ((out > 0).float() == clicked[1200:]).float().mean().item()
-    print(f"epoch {epoch}: loss {loss.item():.4f} test accuracy {acc:.4f}")
+    print(f"epoch {epoch}: last loss {loss.item():.4f} test accuracy {acc:.4f}")

@@ -59,4 +59,4 @@ for epoch in range(5):
     with torch.no_grad():
         out = model(user[1200:], item[1200:], dense[1200:])
         acc = ((out > 0).float() == clicked[1200:]).float().mean().item()
-    print(f"epoch {epoch}: loss {loss.item():.4f} test accuracy {acc:.4f}")
+    print(f"epoch {epoch}: last loss {loss.item():.4f} test accuracy {acc:.4f}")

@@ -39,7 +39,7 @@ class Forecaster(nn.Module):
     def forward(self, x):
         _, h = self.gru(x)
         # (1, batch, hidden) -> (batch, )
-        return self.out(h[-1]).squeeze()
+        return self.out(h[-1]).squeeze()  # expect: loss-broadcast
 
 
 model = Forecaster()

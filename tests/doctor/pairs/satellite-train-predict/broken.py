@@ -48,7 +48,7 @@ def fit(net, images, labels, epochs=8):
 @torch.no_grad()
 def predict(net, images):
     net.eval()
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()  # expect: inputs-not-scaled
     return net(x).argmax(1).numpy()  # expect: inputs-not-scaled
 
 

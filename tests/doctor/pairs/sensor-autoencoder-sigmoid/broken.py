@@ -35,7 +35,12 @@ class Autoencoder(nn.Module):
     def __init__(self):
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(24, 16), nn.ReLU(True), nn.Linear(16, 4))
-        self.decoder = nn.Sequential(nn.Linear(4, 16), nn.ReLU(True), nn.Linear(16, 24), nn.Sigmoid())
+        self.decoder = nn.Sequential(
+            nn.Linear(4, 16),
+            nn.ReLU(True),
+            nn.Linear(16, 24),
+            nn.Sigmoid(),  # expect: activation-cuts-off-targets
+        )
 
     def forward(self, x):
         return self.decoder(self.encoder(x))  # expect: activation-cuts-off-targets

@@ -33,4 +33,4 @@ for epoch in range(8):
         optimizer.step()
     with torch.no_grad():
         acc = accuracy(net(X_test), y_test)
-    print(f"epoch {epoch + 1}, loss {loss.item():.4f}, test acc {acc:.4f}")
+    print(f"epoch {epoch + 1}, last loss {loss.item():.4f}, test acc {acc:.4f}")

@@ -48,4 +48,4 @@ for epoch in range(6):
     net.eval()
     with torch.no_grad():
         acc = [(net(x).argmax(1) == y).float().mean().item() for x, y in test_loader][0]
-    print(f"epoch {epoch}: loss {loss.item():.4f} test {acc:.3f}")
+    print(f"epoch {epoch}: last loss {loss.item():.4f} test {acc:.3f}")

@@ -52,4 +52,4 @@ for epoch in range(epochs):
     netG.eval()
     with torch.no_grad():
         psnr = -10 * math.log10(mse(netG(val_low), val_high).item())
-    print(f"[{epoch + 1}/{epochs}] Loss_D: {lossD.item():.4f} Loss_G: {lossG.item():.4f} PSNR {psnr:.2f}")
+    print(f"[{epoch + 1}/{epochs}] last Loss_D: {lossD.item():.4f} Loss_G: {lossG.item():.4f} PSNR {psnr:.2f}")

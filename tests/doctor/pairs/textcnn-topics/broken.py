@@ -34,7 +34,7 @@ class TextCNN(nn.Module):
         self.convs = nn.ModuleList([nn.Conv1d(embed, filters, k) for k in kernels])
         self.dropout = nn.Dropout(0.3)
         self.fc = nn.Linear(filters * len(kernels), TOPICS)
-        self.softmax = nn.Softmax(dim=1)
+        self.softmax = nn.Softmax(dim=1)  # expect: probabilities-expected
 
     def forward(self, x):
         x = self.embeddings(x).transpose(1, 2)

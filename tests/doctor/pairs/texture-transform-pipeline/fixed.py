@@ -66,4 +66,4 @@ for epoch in range(8):
     model.eval()
     with torch.no_grad():
         acc = np.mean([(model(x).argmax(1) == t).float().mean().item() for x, t in valid_loader])
-    print(f"epoch {epoch}: {loss.item():.3f} valid {acc:.3f}")
+    print(f"epoch {epoch}: last loss {loss.item():.3f} valid {acc:.3f}")

@@ -53,6 +53,6 @@ full_optimizer = SGD(model.parameters(), lr=0.3, momentum=0.9)
 scheduler = CosineAnnealingLR(optimizer, T_max=epochs)  # expect: scheduler-for-another-optimizer
 for epoch in range(epochs):
     loss = run_epoch(full_optimizer)
-    scheduler.step()
+    scheduler.step()  # may: scheduler-before-optimizer
     rate = full_optimizer.param_groups[0]["lr"]
     print(f"stage 2 epoch {epoch}: loss {loss:.4f} acc {accuracy():.4f} next lr {rate:.4f}")
