@@ -28,7 +28,7 @@ FILLER = ["please", "the", "a", "me", "for", "now", "could", "you", "to", "my"]
 
 
 def make_sentence(label):
-    words = random.choices(FILLER, k=random.randint(2, 6))
+    words = random.choices(FILLER, k=random.randint(4, 8))
     words.append(random.choice(VERBS[label]))
     words.append(random.choice(NOUNS[label]) if random.random() < 0.8 else random.choice(NOUNS[random.randint(0, 3)]))
     random.shuffle(words)

@@ -10,7 +10,8 @@ from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader
 
 torch.manual_seed(0)
-pictures = torch.tensor(load_digits().images.reshape(-1, 64) > 7, dtype=torch.float32)
+grey = torch.tensor(load_digits().images.reshape(-1, 64) / 16, dtype=torch.float32)
+pictures = torch.bernoulli(grey)
 pictures = pictures[torch.randperm(len(pictures))]
 train_loader = DataLoader(pictures[:1400], batch_size=70, shuffle=True)
 test_pictures = pictures[1400:]

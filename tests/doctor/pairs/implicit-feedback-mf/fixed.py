@@ -18,6 +18,8 @@ clicks = rng.random((n_users, n_items)) < p
 pos = np.argwhere(clicks)
 rng.shuffle(pos)
 train_pos, test_pos = pos[:-150], pos[-150:]
+seen = np.zeros_like(clicks)
+seen[train_pos[:, 0], train_pos[:, 1]] = True
 
 
 class MF(nn.Module):
@@ -41,7 +43,7 @@ class MF(nn.Module):
 def sample_epoch():
     neg_u = rng.integers(0, n_users, 2 * len(train_pos))
     neg_i = rng.integers(0, n_items, 2 * len(train_pos))
-    keep = ~clicks[neg_u, neg_i]
+    keep = ~seen[neg_u, neg_i]
     u = np.concatenate([train_pos[:, 0], neg_u[keep]])
     i = np.concatenate([train_pos[:, 1], neg_i[keep]])
     y = np.concatenate([np.ones(len(train_pos)), np.zeros(keep.sum())])

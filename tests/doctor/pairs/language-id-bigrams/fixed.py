@@ -18,7 +18,7 @@ SOUNDS = {0: ("ptkbdg", "aiu"), 1: ("szshfv", "eio"), 2: ("lmnrwp", "aou")}
 def word(lang):
     cons, vows = SOUNDS[lang]
     mixed = "ptksmnlr"
-    return "".join(random.choice(cons if random.random() < 0.6 else mixed) + random.choice(vows) for _ in range(3))
+    return "".join(random.choice(cons if random.random() < 0.6 else mixed) + random.choice(vows) for _ in range(4))
 
 
 def featurize(w):

@@ -58,7 +58,7 @@ def make_names(n, block_size):
     ids = torch.zeros(n, block_size, dtype=torch.long)
     labels = torch.full((n, block_size), -100)
     for row in range(n):
-        k = int(torch.randint(2, 5, ()))
+        k = int(torch.randint(3, 6, ()))
         name = "".join(onsets[int(torch.randint(10, ()))] + vowels[int(torch.randint(5, ()))] for _ in range(k))
         tokens = [26] + [ord(c) - 97 for c in name] + [27]
         ids[row, : len(tokens)] = torch.tensor(tokens)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 import torch.optim as optim
 from sklearn.datasets import load_iris
 
-torch.manual_seed(1)
+torch.manual_seed(7)
 
 iris = load_iris()
 perm = torch.randperm(150)

@@ -41,8 +41,10 @@ def collate(samples):
     return pad_sequence(words, batch_first=True), pad_sequence(tags, batch_first=True)
 
 
-train_loader = DataLoader([sentence() for _ in range(500)], batch_size=25, shuffle=True, collate_fn=collate)
-test_loader = DataLoader([sentence() for _ in range(120)], batch_size=60, collate_fn=collate)
+corpus = list({tuple(words.tolist()): (words, tags) for words, tags in (sentence() for _ in range(1200))}.values())
+random.shuffle(corpus)
+train_loader = DataLoader(corpus[:500], batch_size=25, shuffle=True, collate_fn=collate)
+test_loader = DataLoader(corpus[500:620], batch_size=60, collate_fn=collate)
 
 
 class LSTMTagger(nn.Module):
