@@ -1,6 +1,6 @@
 """Customer churn (synthetic, binary) with a small tabular network.
 
-Source: phanideepgampa/stacked-capsule-networks#5 (a softmax over one element is always one)
+Source: phanideepgampa/stacked-capsule-networks#5
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Tag every frame of a sensor sequence with one of eight activities (bidirectional GRU).
 
-Source: facebookresearch/WMReward#11 (the feature dimension is not dimension 1)
+Source: facebookresearch/WMReward#11
 """
 
 import torch

@@ -1,6 +1,6 @@
 """REINFORCE on a small grid walk with a categorical policy.
 
-Source: eriklindernoren/PyTorch-GAN#150 (a softmax output given to a function of logits)
+Source: eriklindernoren/PyTorch-GAN#150
 """
 
 import torch
