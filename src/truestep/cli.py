@@ -417,7 +417,14 @@ def doctor(
     chosen, left_out = ([name for name in words.split(",") if name] for words in (select, ignore))
     sys.exit(
         examine(
-            script, arguments, module=module, steps=steps, select=chosen, ignore=left_out, kind=format, out=out,
+            script,
+            arguments,
+            module=module,
+            steps=steps,
+            select=chosen,
+            ignore=left_out,
+            kind=format,
+            out=out,
             exit_zero=exit_zero,
         )  # fmt: skip
     )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from doctor.trial import CORPUS, marks_in, ready, try_script
 
 PAIRS = sorted(path.name for path in (CORPUS / "pairs").iterdir() if path.is_dir())
@@ -24,7 +25,9 @@ def test_the_mistake_is_named_first_and_on_its_line(name):
 
     assert found.own_errors == {}
     rules = {rule for rule, _ in marks.expected}
-    relevant = [(one["rule"], one["line"]) for one in found.findings if one["severity"] != "note" or one["rule"] in rules]
+    relevant = [
+        (one["rule"], one["line"]) for one in found.findings if one["severity"] != "note" or one["rule"] in rules
+    ]
     assert relevant
     assert relevant[0] in marks.expected
     assert {rule for rule, _ in relevant} <= rules | marks.also

@@ -101,7 +101,7 @@ def _digest(names: dict[str, Any]) -> str:
     found = hashlib.sha256()
     found.update(torch.get_rng_state().numpy().tobytes())
     found.update(repr(random.getstate()).encode())
-    found.update(repr(np.random.get_state()).encode())
+    found.update(repr(np.random.get_state()).encode())  # noqa: NPY002  what scripts draw from
     for name in sorted(names):
         value = names[name]
         tensors = {"": value} if isinstance(value, torch.Tensor) else {}

@@ -52,10 +52,14 @@ def examine(
         InputError: there is no such file, rule or format.
     """
     if kind not in FORMATS:
-        raise InputError(f"--format: expected one of {', '.join(FORMATS)}, found '{kind}'.{did_you_mean(kind, FORMATS)}")
+        raise InputError(
+            f"--format: expected one of {', '.join(FORMATS)}, found '{kind}'.{did_you_mean(kind, FORMATS)}"
+        )
     for rule in (*select, *ignore):
         if rule not in pages.names():
-            raise InputError(f"rule '{rule}': there is none of that name.{did_you_mean(rule, pages.names())} See --list.")
+            raise InputError(
+                f"rule '{rule}': there is none of that name.{did_you_mean(rule, pages.names())} See --list."
+            )
     if not module and not Path(target).is_file():
         raise InputError(f"'{target}': no such file.")
     if steps is not None and steps < 1:

@@ -1,7 +1,7 @@
 """Plants mistakes into correct training scripts, to see later which of them are found.
 
-    python benchmarks/mutate.py OUT_FOLDER [--variations] [--limit N]   # writes the mutants and manifest.json
-    python benchmarks/mutate.py OUT_FOLDER --run [--jobs 1]             # runs them and completes the manifest
+    python benchmarks/mutation/mutate.py OUT_FOLDER [--variations] [--limit N]   # writes the mutants and manifest.json
+    python benchmarks/mutation/mutate.py OUT_FOLDER --run [--jobs 1]             # runs them and completes the manifest
 
 Every operator of operators.py is applied to every base in bases/, wherever it can be. A mutant carries `# expect: rule`
 at the end of each line on which its mistake may be reported. Running says whether a mutant is silent (exit code 0) and
@@ -16,13 +16,16 @@ import ast
 import hashlib
 import json
 import random
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from forked import Result, import_what_scripts_need, run_script
 from operators import must_print, operators, wrong_by_definition
 from variations import variations
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from doctor.forked import Result, import_what_scripts_need, run_script
 
 BASES = Path(__file__).parent / "bases"
 
