@@ -256,6 +256,41 @@ def test_a_full_disk_is_one_line(passengers):
     assert lines == ["truestep: output: No space left on device."]
 
 
+def as_usually_buffered():
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+@pytest.mark.parametrize("line", ["data", "data digits", "--version"])
+def test_a_full_device_is_one_line_also_for_output_that_waits_until_the_end(line):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        end = subprocess.run(
+            [sys.executable, "-m", "truestep", *line.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=as_usually_buffered(),
+        )
+    assert (end.returncode, end.stderr) == (2, "truestep: output: No space left on device.\n")
+
+
+@pytest.mark.parametrize("line", ["data", "data digits --json", "train --help"])
+def test_a_reader_that_has_seen_enough_is_no_error(line):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "truestep", *line.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=as_usually_buffered(),
+    )
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()  # before anything is written
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() in (0, 1)
+
+
 def test_digits_reaches_what_the_readme_promises(tmp_path):
     end = in_new_process("train", "digits", "--out", "run", "--quiet", cwd=tmp_path)
 

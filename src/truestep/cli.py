@@ -42,7 +42,12 @@ app = App(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 3 refused, 4 not finite, 130 or 143 stopped."""
     try:
-        app(_with_values(sys.argv[1:] if arguments is None else arguments), exit_on_error=False, print_error=False)
+        app(
+            _with_values(sys.argv[1:] if arguments is None else arguments),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",  # and not an exit, before the last output is out
+        )
         sys.stdout.flush()  # here, where a full disk can still be reported
     except cyclopts.CycloptsError as error:
         _fail(str(error), InputError.exit_code)
