@@ -7,7 +7,7 @@ import random
 import sys
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -125,7 +125,8 @@ def _compiler_is_deterministic() -> bool:
 
 def _make_compiler_deterministic(*, mode: bool) -> None:
     """Set torch's compiler, if something has imported it; if that comes later, the environment tells it."""
-    if (config := sys.modules.get(COMPILER)) is not None:
+    config: Any = sys.modules.get(COMPILER)
+    if config is not None:
         config.deterministic = mode
 
 

@@ -20,6 +20,7 @@ from truestep.data.forms import (
     dates_of,
     number_forms,
     numbers_written,
+    without_nan,
 )
 from truestep.data.table import Table, listed, shown
 from truestep.errors import InputError, did_you_mean
@@ -49,7 +50,7 @@ LONG_TEXT = 60  # characters on average, from which words are sentences
 SENTENCE = 20  # characters on average, from which several words are, where most rows differ
 PIECE = 2**18  # rows that are looked at together: bounds the memory of what lies between text and numbers
 SAMPLE = 1000  # values, evenly spaced, that rule out most ways of writing
-SAME_WORDS = ((r"^([+-]?\d+)\.0*$", "$1"), (r"^(?i)true$", "true"), (r"^(?i)false$", "false"))  # see `as_text`
+SAME_WORDS = ((r"^([+-]?\d+)\.0*$", "$1"), (r"^(?i:true)$", "true"), (r"^(?i:false)$", "false"))  # see `as_text`
 NEARLY = 0.05  # share of values that may be something else, for a column to be nearly all numbers
 
 
@@ -91,7 +92,9 @@ def describe(table: Table, name: str, kind: str | None = None) -> Column:
             extent = (float(numbers.min()), float(numbers.max()))
     examples: list[str] = []
     if not nested:
-        first = values.head(PIECE).unique(maintain_order=True)
+        first = values.head(3)
+        if first.n_unique() < 3:
+            first = values.head(PIECE).unique(maintain_order=True)
         if len(first) < min(3, distinct):
             first = values.unique(maintain_order=True)
         examples = as_text(first.head(3)).to_list()
@@ -296,12 +299,16 @@ def _misfits(series: pl.Series, parse: Callable[[pl.Series], pl.Series], most: i
     """Return how many values `parse` can't read, and the row of the first; counting stops past `most`."""
     sample = series.head(SAMPLE)
     count, first = 0, 0
-    if (parse(sample).null_count() - sample.null_count()) > max(most, 0):
+    wrong_of_sample = parse(sample).null_count() - sample.null_count()
+    if len(sample) == len(series) and not wrong_of_sample:
+        return 0, 0
+    if wrong_of_sample > max(most, 0):
         series = sample  # enough to know
     for start in range(0, len(series), PIECE):
         piece = series.slice(start, PIECE)
-        wrong = parse(piece).is_null() & piece.is_not_null()
-        if wrong.any():
+        parsed = parse(piece)
+        if parsed.null_count() > piece.null_count():
+            wrong = parsed.is_null() & piece.is_not_null()
             first = first if count else start + _first(wrong)
             count += int(wrong.sum())
             if count > most:
@@ -317,7 +324,7 @@ def _parsed(series: pl.Series, parse: Callable[[pl.Series], pl.Series]) -> np.nd
     """Return (N,) float64, NaN where there is no number, a piece at a time."""
     numbers = np.empty(len(series), dtype=np.float64)
     for start in range(0, len(series), PIECE):
-        numbers[start : start + PIECE] = parse(series.slice(start, PIECE)).fill_null(np.nan).to_numpy()
+        numbers[start : start + PIECE] = parse(series.slice(start, PIECE)).to_numpy()  # null becomes NaN
     return numbers
 
 
@@ -392,26 +399,26 @@ def numbers_of(table: Table, name: str, kind: str = "numeric", form: Form | None
     for start in range(0, len(series), PIECE):
         piece = series.slice(start, PIECE)
         numbers = parse(piece)
-        wrong = numbers.is_null() & piece.is_not_null()
-        if wrong.any():
-            row = start + _first(wrong)
+        if numbers.null_count() > piece.null_count():
+            row = start + _first(numbers.is_null() & piece.is_not_null())
             raise InputError(f"{table.place(row)}, column '{name}': expected {expected}, found {shown(series[row])}.")
-        infinite = numbers.is_infinite().fill_null(value=False)
+        part = values[start : start + PIECE]
+        part[:] = numbers.to_numpy()  # null becomes NaN
+        infinite = np.isinf(part)
         if infinite.any():
-            row = start + _first(infinite)
+            row = start + int(infinite.argmax())
             raise InputError(
                 f"{table.place(row)}, column '{name}': expected a finite number, found {shown(series[row])}."
             )
-        values[start : start + PIECE] = numbers.fill_null(np.nan).to_numpy()
     return values
 
 
 def parse_numbers(series: pl.Series) -> pl.Series:
     """Return float64, null where there is no number. Infinity is one, for the message it deserves."""
     if series.dtype == pl.String:
-        return series.cast(pl.Float64, strict=False).fill_nan(None)
+        return without_nan(series.cast(pl.Float64, strict=False))
     if series.dtype.is_numeric() or isinstance(series.dtype, pl.Boolean | pl.Null):
-        return series.cast(pl.Float64).fill_nan(None)
+        return without_nan(series.cast(pl.Float64))
     return _no_values(series)
 
 
@@ -432,9 +439,10 @@ def parse_dates(series: pl.Series) -> pl.Series:
 def as_text(series: pl.Series) -> pl.Series:
     """Return the values as words that are the same however the file stored them: 3, '3' and 3.0 are '3', True is 'true'."""
     words = series.cast(pl.String) if not series.dtype.is_nested() else _no_values(series).cast(pl.String)
-    for pattern, word in SAME_WORDS:
-        if words.str.contains(pattern).any():  # few columns have such words, and replacing copies them all
-            words = words.str.replace(pattern, word)
+    if words.str.contains("|".join(pattern for pattern, _ in SAME_WORDS)).any():  # few columns have such words
+        for pattern, word in SAME_WORDS:
+            if words.str.contains(pattern).any():  # replacing copies them all
+                words = words.str.replace(pattern, word)
     return words
 
 
