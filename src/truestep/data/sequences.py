@@ -212,10 +212,15 @@ class SequenceEncoder:
         if not len(starts):
             longest = int(order.lengths.max(initial=0))
             of = f" of one {self.group}" if self.group else ""
+            if horizon:
+                asked = f"window {self.window}, horizon {horizon}"
+                hint = "Choose a smaller window."
+            else:
+                asked = f"a window of {self.window}"
+                hint = "Give the rows before them, too, or train with a smaller window."
             raise InputError(
-                f"{table.name}: expected at least {self.window + horizon} rows{of} that follow each other (window "
-                f"{self.window}, horizon {horizon}), found at most {longest}. "
-                f"{'Choose a smaller window.' if horizon else 'Give the rows before them, too, or choose a smaller window in training.'}"
+                f"{table.name}: expected at least {self.window + horizon} rows{of} that follow each other ({asked}), "
+                f"found at most {longest}: the series {'are all' if len(order.lengths) > 1 else 'is'} too short. {hint}"
             )
         starts = starts[order.rows[starts + self.window - 1].argsort()]
         rows = torch.from_numpy(order.rows)
