@@ -669,6 +669,7 @@ def test_a_run_shows_the_labels_that_its_model_doubts(tmp_path, monkeypatch, cap
     code, out, _ = truestep("data", "run", "--json", capsys=capsys)
     assert code == 0
     assert json.loads(out)["suspects"] == held_out, "the saved model says the same"
+    assert json.loads(out)["target"]["reason"] == "y has 2 distinct text values", "nobody asked for a task"
     code, out, _ = truestep("data", "run", capsys=capsys)
     assert [line.split()[2] for line in out.splitlines() if "points.csv, line" in line] == [
         str(doubt["row"] + 2) for doubt in held_out

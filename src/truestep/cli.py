@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if place_of(error) is None:  # a bug of ours shows itself whole
             raise
         _fail(told(error), InputError.exit_code)
+    sys.exit(0)
 
 
 def _with_values(arguments: Sequence[str]) -> list[str]:

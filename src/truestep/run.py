@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -362,7 +362,8 @@ def look_at_folder(path: Path | str, *, model: str | None = None, show: bool = F
     predictor = Predictor.load(path, own_model=model)
     if not recipe.data.source:
         raise InputError(f"{path}: this run's data came from Python; its report says what was understood of them.")
-    data = _same_data(path, recipe, show=show)
+    # Its recipe names the task, whoever chose it; the model remembers why.
+    data = replace(_same_data(path, recipe, show=show), target=predictor.target)
     return overview.describe(data) | {"suspects": overview.doubts(predictor, data)}
 
 

@@ -106,11 +106,11 @@ def check_kinds(kinds: dict[str, str], columns: list[str]) -> None:
     for name, kind in kinds.items():
         if name not in columns:
             raise InputError(
-                f"kinds: expected names of columns ({listed(columns)}), found '{name}'.{did_you_mean(name, columns)}"
+                f"data.kinds: expected names of columns ({listed(columns)}), found '{name}'.{did_you_mean(name, columns)}"
             )
         if kind not in KINDS:
             raise InputError(
-                f"kinds, column '{name}': expected one of {', '.join(KINDS)}, found '{kind}'.{did_you_mean(kind, KINDS)}"
+                f"data.kinds.{name}: expected one of {', '.join(KINDS)}, found '{kind}'.{did_you_mean(kind, KINDS)}"
             )
 
 
