@@ -106,6 +106,16 @@ def test_the_same_words_are_missing_in_files_and_frames(tmp_path):
     assert found[0].encoder.numeric[0].indicator
 
 
+def test_windows_that_are_mostly_padding_are_noted(tmp_path):
+    for number in range(20):
+        (tmp_path / f"{number}.txt").write_text(f"a short text, number {number}")
+    notes = load(str(tmp_path), length=256).facts.notes
+    assert any("no text has more than" in note and "padding; --data.length 24 would do" in note for note in notes), (
+        notes
+    )
+    assert not load(str(tmp_path), length=32).facts.notes
+
+
 def test_a_wide_table_asks_polars_few_things_about_each_column(tmp_path, monkeypatch):
     """Each question costs a tenth of a millisecond, however few rows there are; there were 53 for a column."""
     columns = 300

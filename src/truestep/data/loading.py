@@ -491,7 +491,7 @@ def _load_stream(table: Table, name: str, choices: DataChoices, seed: int) -> Da
     for split, part in enumerate(rows):
         where[part] = split
     of_windows = [(where[windows.document] == split).nonzero()[:, 0] for split in range(3)]
-    found = Facts(len(table), [describe(table, column, "text")], notes=notes)
+    found = Facts(len(table), [describe(table, column, "text")], notes=[*notes, *windows.notes])
     found.splits = {split: len(part) for split, part in zip(SPLITS, of_windows, strict=True)}
     for split, part, share in zip(SPLITS, of_windows, (1, valid, test), strict=True):
         if share and not len(part):

@@ -24,6 +24,7 @@ USUAL_SHARE = 95  # per cent of training texts that the length chosen for them h
 LONGEST = 512  # tokens that are chosen unasked
 WINDOW = 128  # tokens of a window, unless it is asked for
 IGNORED = -100  # a target that isn't counted, as in PyTorch
+FAR = 0.5  # of the length, below which all texts have to lie for a note
 MANY_UNKNOWN = 0.1  # share of unknown tokens that is worth a note
 
 
@@ -152,7 +153,12 @@ class TextEncoder:
         _check_length(length)
         length = length or _usual_length([len(tokens[row]) for row in np.asarray(rows)])
         encoder = cls(column, fitted, length, id_column)
-        return encoder, encoder._rows(tokens)
+        found = encoder._rows(tokens)
+        longest = max(map(len, tokens))
+        if _is_far(length, longest):
+            note = f"column '{column}': no text has more than {longest} tokens; the model is made for {length} all the same."
+            found.notes += (f"{note} --data.length {_rounded(longest)} would do.",)
+        return encoder, found
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -259,7 +265,13 @@ class StreamEncoder:
         _, trained = _texts_and_training(table, rows, column)
         fitted = fit_tokenizer("bytes" if tokenizer == "auto" else tokenizer, trained, vocabulary)
         encoder = cls(column, fitted, length or WINDOW, id_column)
-        return encoder, encoder.windows(table)
+        windows = encoder.windows(table)
+        longest = int(windows.counts.max()) if len(windows) else 0
+        if _is_far(encoder.length, longest):
+            padding = 1 - int(windows.counts.sum()) / max(len(windows) * encoder.length, 1)
+            note = f"column '{column}': no text has more than {longest} tokens, so that windows of {encoder.length} are"
+            windows.notes += (f"{note} {padding:.0%} padding; --data.length {_rounded(longest)} would do.",)
+        return encoder, windows
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -340,7 +352,15 @@ def _check_length(length: int) -> None:
 
 def _usual_length(counts: list[int]) -> int:
     usual = int(np.percentile(counts, USUAL_SHARE, method="higher"))
-    return min(max(-(-usual // 8) * 8, 8), LONGEST)
+    return min(_rounded(usual), LONGEST)
+
+
+def _is_far(length: int, longest: int) -> bool:
+    return longest < FAR * length and _rounded(longest) < length
+
+
+def _rounded(tokens: int) -> int:
+    return max(-(-tokens // 8) * 8, 8)
 
 
 def _unknown_notes(where: str, tokens: Sequence[np.ndarray]) -> list[str]:
