@@ -38,7 +38,7 @@ from truestep.loop import Fitted, fit
 from truestep.metrics import higher_is_better
 from truestep.objectives import Binary, Multiclass, Multilabel, NextToken, Objective, Regression
 from truestep.optimizers import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, build_optimizer, build_schedule
-from truestep.preconditions import check_monitor
+from truestep.preconditions import check_heeded, check_monitor
 from truestep.prediction import Predictor, preparation
 from truestep.progress import Counter
 from truestep.recipe import Recipe, short_names
@@ -138,6 +138,7 @@ def train(
         _check_prolonged(Recipe.from_toml(Path(resume) / "recipe.toml"), made)
     if source is None and not made.data.source:
         raise InputError("source: expected data to train on, found none. Try: truestep train digits")
+    check_heeded(made, made.objective.name)
     path = Path(out) if out is not None else None
     if path and resume is None:
         folder.check_free(path)
@@ -167,6 +168,7 @@ def _run(
             world_size=distributed.world_size(),
             max_steps=recipe.train.max_steps,
         )
+    check_heeded(recipe, data.target.task)
     objective = choose_objective(recipe, data)
     check_monitor(objective, recipe.train.monitor)
     recipe = resolve(recipe, data, device)
