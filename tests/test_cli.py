@@ -222,6 +222,30 @@ def test_a_run_without_one_finite_epoch_is_no_success(tmp_path, capsys):
     assert not (tmp_path / "run" / "model").exists()
 
 
+def test_figures_that_the_rows_leave_undefined_are_one_line_with_the_reason(tmp_path, capsys):
+    rows = [f"{row * 37 % 101},{row * 17 % 103},k{row // 2}" for row in range(200)]
+    (tmp_path / "many.csv").write_text("\n".join(["x,z,y", *rows]) + "\n")
+    line = ["train", tmp_path / "many.csv", "--target", "y", "--epochs", "1", "--quiet"]
+    code, out, _ = truestep(*line, "--out", tmp_path / "run", capsys=capsys)
+    assert code == 0
+    assert "nan" not in out.lower()
+    (said,) = [line for line in out.splitlines() if line.startswith("undefined: ")]
+    assert re.fullmatch(
+        r"undefined: test_roc_auc, test_average_precision: \d+ of 100 classes \('k.*\) have no row here to be ranked",
+        said,
+    )
+    _, again, _ = truestep("evaluate", tmp_path / "run", capsys=capsys)
+    assert again == out
+    _, found, _ = truestep("evaluate", tmp_path / "run", "--json", capsys=capsys)
+    assert json.loads(found)["metrics"]["roc_auc"] == "NaN", "a NaN stays one where programs read it"
+    assert json.loads(found)["undefined"]["roc_auc"] in said
+
+    code, _, err = truestep(*line, "--out", tmp_path / "two", "--monitor", "valid_roc_auc", capsys=capsys)
+    assert code == 4
+    assert "valid_roc_auc is undefined: " in err
+    assert "Lower the learning rate" not in err
+
+
 def test_predictions_never_overwrite_what_they_are_made_from(passengers, capsys):
     source = passengers[0] / "passengers.csv"
     code, _, err = truestep("predict", passengers[0] / "run", source, "--out", source, capsys=capsys)

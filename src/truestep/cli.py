@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
+FIGURES = ("metrics", "intervals_95", "undefined")
+
 app = App(
     name="truestep",
     help="PyTorch training you can trust, read, and leave at any time.",
@@ -208,7 +210,7 @@ def _summary(finished: Run) -> None:
     print(f"\n{steps:,} update{'s' * (steps != 1)} in {results['seconds']:.1f} s ({best})", file=sys.stderr)
     if skipped:
         print(f"{skipped:,} more left out: their numbers were not finite", file=sys.stderr)
-    _print_figures(results["metrics"].get(split, {}), results["intervals_95"].get(split, {}), f"{split}_")
+    _print_figures({kind: results[kind].get(split, {}) for kind in FIGURES}, f"{split}_")
     print(
         f"\nfolder    {finished.folder}\nreport    {finished.folder / 'report.html'}\n"
         f"next      truestep evaluate {finished.folder}{_own_model(finished)}\n          truestep predict {finished.folder} NEW{_own_model(finished)}",
@@ -222,13 +224,19 @@ def _own_model(finished: Run) -> str:
     return f" --model {finished.recipe.model.name}" if is_code(finished.recipe.model.name) else ""
 
 
-def _print_figures(metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]], prefix: str) -> None:
+def _print_figures(found: Mapping[str, Mapping[str, Any]], prefix: str) -> None:
     from truestep.progress import digits
 
-    for name, value in metrics.items():
-        low, high = intervals.get(name, (math.nan, math.nan))
-        interval = f"   95 % interval {digits(low)} to {digits(high)}" if name in intervals else ""
+    undefined: dict[str, list[str]] = {}
+    for name, value in found["metrics"].items():
+        if name in found["undefined"]:
+            undefined.setdefault(found["undefined"][name], []).append(prefix + name)
+            continue
+        low, high = found["intervals_95"].get(name, (math.nan, math.nan))
+        interval = "" if math.isnan(low) else f"   95 % interval {digits(low)} to {digits(high)}"
         print(f"{prefix + name:<29} {digits(value)}{interval}")
+    for reason, names in undefined.items():
+        print(harmless(f"undefined: {', '.join(names)}: {reason}", 10_000))
 
 
 @app.command
@@ -257,7 +265,7 @@ def evaluate(
     if json:
         print(to_json(found))
     else:
-        _print_figures(found["metrics"], found["intervals_95"], f"{split}_" if source is None else "")
+        _print_figures(found, f"{split}_" if source is None else "")
 
 
 @app.command

@@ -35,7 +35,7 @@ from truestep.device import Precision, choose, choose_threads, reproducible
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError, TruestepError
 from truestep.evaluation import measure
 from truestep.loop import Fitted, fit
-from truestep.metrics import higher_is_better
+from truestep.metrics import higher_is_better, why_undefined
 from truestep.objectives import Binary, Multiclass, Multilabel, NextToken, Objective, Regression
 from truestep.optimizers import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, build_optimizer, build_schedule
 from truestep.preconditions import check_heeded, check_monitor
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+    from truestep.data import Target
     from truestep.keyed import Keys
     from truestep.objectives import Metrics
 
@@ -214,9 +215,9 @@ def _run(
                 before_epoch=_unfreezing(frozen, recipe),
             )  # fmt: skip
         if "valid" in held_out and not fitted.best.epoch:
-            raise NonFiniteError(f"{path}: no epoch had a finite {recipe.train.monitor}. Lower the learning rate.")
+            _refuse_monitor(path, recipe, data, *measure(model, held_out["valid"], objective, precision=precision))
         figures = {
-            name: _figures(objective, *measure(model, batches, objective, precision=precision))
+            name: _figures(objective, data.target, *measure(model, batches, objective, precision=precision))
             for name, batches in held_out.items()
         }
     results = _results(recipe, data, fitted, figures, size)
@@ -344,10 +345,11 @@ def evaluate_folder(
         data = _same_data(path, recipe)
         if not len(part := data.splits[split]):
             raise InputError(f"split: this run has no {split} rows.")
-        return {"split": split} | _figures(predictor.objective, *predictor.measure(_held_out(predictor, part)))
+        batches = _held_out(predictor, part)
+        return {"split": split} | _figures(predictor.objective, predictor.target, *predictor.measure(batches))
     labelled = call_code(source, "data") if is_code(source) else source
     batches = predictor.batches(predictor.encoder.encode_labelled(labelled, predictor.target))
-    return {"split": Path(source).name} | _figures(predictor.objective, *predictor.measure(batches))
+    return {"split": Path(source).name} | _figures(predictor.objective, predictor.target, *predictor.measure(batches))
 
 
 def look_at_folder(path: Path | str, *, model: str | None = None, show: bool = False) -> dict[str, Any]:
@@ -573,15 +575,27 @@ def stop_on_signals() -> Generator[Callable[[], Interrupted | None]]:
             signal.signal(number, handler)
 
 
-def _figures(objective: Objective, loss: float, metrics: Metrics | None) -> dict[str, Any]:
-    """Return the metrics of a split, their intervals, and what else there is to show."""
+def _figures(objective: Objective, target: Target, loss: float, metrics: Metrics | None) -> dict[str, Any]:
+    """Return the metrics of a split, their intervals, why some are undefined, and what else there is to show."""
     if metrics is None:
-        return {"metrics": objective.from_loss(loss), "intervals_95": {}, "details": {}}
+        return {"metrics": objective.from_loss(loss), "intervals_95": {}, "details": {}, "undefined": {}}
+    numbers, details = objective.from_loss(loss) | metrics.compute(), metrics.details()
     return {
-        "metrics": objective.from_loss(loss) | metrics.compute(),
+        "metrics": numbers,
         "intervals_95": {name: list(interval) for name, interval in metrics.intervals().items()},
-        "details": metrics.details(),
+        "details": details,
+        "undefined": why_undefined(numbers, details, target.class_names),
     }
+
+
+def _refuse_monitor(path: Path, recipe: Recipe, data: Data, loss: float, metrics: Metrics | None) -> None:
+    """Say why no epoch was the best: its metric can't be known of these rows, or nothing was finite."""
+    monitor = recipe.train.monitor
+    known = {} if metrics is None else {"loss": loss} | metrics.compute()
+    why = why_undefined(known, metrics.details() if metrics else {}, data.target.class_names)
+    if reason := why.get(monitor.removeprefix("valid_")):
+        raise NonFiniteError(f"{path}: {monitor} is undefined: {reason}. Watch another with --monitor.")
+    raise NonFiniteError(f"{path}: no epoch had a finite {monitor}. Lower the learning rate.")
 
 
 def _results(
@@ -599,7 +613,7 @@ def _results(
         "parameters": size,
         **{
             kind: {name: found[kind] for name, found in figures.items()}
-            for kind in ("metrics", "intervals_95", "details")
+            for kind in ("metrics", "intervals_95", "details", "undefined")
         },
         "classes": data.target.class_names,
         "examples": {name: len(split) for name, split in data.splits.items()},
