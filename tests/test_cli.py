@@ -246,6 +246,16 @@ def test_figures_that_the_rows_leave_undefined_are_one_line_with_the_reason(tmp_
     assert "Lower the learning rate" not in err
 
 
+def test_words_called_missing_may_be_given_as_one_word_or_several(tmp_path, capsys):
+    rows = [f"{['1.5', 'tbd', '2.5', '-999'][row % 4]},{row * 7 % 11},{'ab'[row % 2]}" for row in range(80)]
+    (tmp_path / "x.csv").write_text("\n".join(["x,z,y", *rows]) + "\n")
+    line = ["data", tmp_path / "x.csv", "--target", "y", "--json"]
+    for words in (["tbd,-999"], ["tbd", "--data.missing=-999"]):
+        _, out, _ = truestep(*line, "--data.missing", *words, capsys=capsys)
+        (column, *_) = json.loads(out)["columns"]
+        assert (column["kind"], column["missing"], column["range"]) == ("numeric", 40, [1.5, 2.5])
+
+
 def test_predictions_never_overwrite_what_they_are_made_from(passengers, capsys):
     source = passengers[0] / "passengers.csv"
     code, _, err = truestep("predict", passengers[0] / "run", source, "--out", source, capsys=capsys)

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
+WITH_COMMAS = {  # choices whose values may be given as one word
+    f"{section.name}.{option.name}"
+    for section in fields(Recipe)
+    for option in section_fields(section.name)
+    if option.metadata["commas"]
+}
 FIGURES = ("metrics", "intervals_95", "undefined")
 
 app = App(
@@ -147,7 +153,11 @@ def _choices(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the user said, by full name."""
     said = {name.replace("__", "."): value for name, value in options.items() if value is not None}
     return {
-        name: {key: _toml_value(text) for key, text in value.items()} if isinstance(value, dict) else value
+        name: {key: _toml_value(text) for key, text in value.items()}
+        if isinstance(value, dict)
+        else tuple(part for text in value for part in text.split(","))
+        if name in WITH_COMMAS
+        else value
         for name, value in said.items()
     }
 

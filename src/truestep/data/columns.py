@@ -22,6 +22,7 @@ from truestep.data.forms import (
     numbers_written,
     without_nan,
 )
+from truestep.data.missing import plain_words
 from truestep.data.table import Table, listed, shown
 from truestep.errors import InputError, did_you_mean
 
@@ -51,6 +52,7 @@ SENTENCE = 20  # characters on average, from which several words are, where most
 PIECE = 2**18  # rows that are looked at together: bounds the memory of what lies between text and numbers
 SAMPLE = 1000  # values, evenly spaced, that rule out most ways of writing
 SAME_WORDS = ((r"^([+-]?\d+)\.0*$", "$1"), (r"^(?i:true)$", "true"), (r"^(?i:false)$", "false"))  # see `as_text`
+FEW_WORDS = 5  # different ones that may all stand for missing numbers
 NEARLY = 0.05  # share of values that may be something else, for a column to be nearly all numbers
 
 
@@ -163,7 +165,9 @@ def _infer_text(table: Table, series: pl.Series, values: pl.Series, distinct: in
         ""
         if wrong > most
         else (
-            f"{shown(series[row])} ({table.place(row)}) is no number" if wrong else "some of its numbers begin with 0"
+            f"{shown(series[row])} ({table.place(row)}) is no number{missing_hint(series, parse_numbers)}"
+            if wrong
+            else "some of its numbers begin with 0"
         )
     )
     if wrong:
@@ -177,6 +181,7 @@ def _infer_text(table: Table, series: pl.Series, values: pl.Series, distinct: in
             what = "date" if form.date else "number"
             example = shown(series[_first_fit(series, form)])
             nearly = f"{shown(series[misfit])} ({table.place(misfit)}) is no {what} like {example}"
+            nearly += missing_hint(series, _parser(form))
     note = ""
     if nearly:
         note = f"column '{name}' taken for words: {nearly}."
@@ -314,6 +319,24 @@ def _misfits(series: pl.Series, parse: Callable[[pl.Series], pl.Series], most: i
             if count > most:
                 break
     return count, first
+
+
+def missing_hint(series: pl.Series, parse: Callable[[pl.Series], pl.Series]) -> str:
+    """Return what to say behind the first value that `parse` can't read, if few words are all that stands in the way.
+
+    That is for columns of which it reads nearly all: how these words would be read as missing.
+    """
+    found: dict[str, None] = {}
+    for start in range(0, len(series), PIECE):
+        piece = series.slice(start, PIECE)
+        found |= dict.fromkeys(piece.filter(parse(piece).is_null() & piece.is_not_null()).to_list())
+    words = plain_words(found)
+    if not 0 < len(words) <= FEW_WORDS or any("," in word for word in words):
+        return ""
+    others = f", nor {'is' if len(found) == 2 else 'are'} {listed([shown(word) for word in list(found)[1:]])}"
+    stand = "it stands" if len(found) == 1 else "they stand"
+    nor = others if len(found) > 1 else ""
+    return f"{nor}; if {stand} for no value: --data.missing {shlex.quote(','.join(words))}"
 
 
 def _first_fit(series: pl.Series, form: Form) -> int:

@@ -24,7 +24,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import polars as pl
 
-from truestep.data.missing import LONGEST_MISSING, MISSING
+from truestep.data.missing import LONGEST_MISSING, MISSING, read_as_missing
 from truestep.data.parquet_file import ParquetFrame, TemporaryFolder
 from truestep.errors import InputError
 
@@ -399,7 +399,7 @@ class _Columns:
     def notes(self, header: list[str]) -> list[str]:
         """Say which words were taken for missing values; 'NA' may have been a country."""
         return [
-            f"column '{name}': {count} cell{'s' * (count > 1)} '{word}' read as missing."
+            read_as_missing(name, word, count)
             for name in header
             for word, count in self._missing.get(name, Counter[str]()).most_common()
         ]

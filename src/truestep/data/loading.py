@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 FEWEST_ROWS = 10  # no split of fewer says anything
 SPLITS = ("train", "valid", "test")
 APPLIES = {  # choices that are for some kinds of data only
+    "missing": ("table", "sequence", "text", "image", "pixels"),
     "scale": ("table",),
     "window": ("sequence",),
     "horizon": ("sequence",),
@@ -141,7 +142,7 @@ def load(
     check_task(task)
     own = read_own(source, _name(source)) if is_own(source) else _table(source, choices)
     if isinstance(own, Table):
-        own = _with_targets(own, choices)
+        own = _with_targets(own.with_missing(choices.missing), choices)
         data = _load_table(own, _name(source), choices, task, seed, progress)
         return replace(data, table=_known_by(own, data.encoder), split_by=_split_by(own, choices, data.target))
     if choices.target is not None or choices.drop or choices.kinds or choices.group or choices.time:

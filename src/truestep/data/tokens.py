@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from truestep.data.missing import plain_words
 from truestep.data.table import Table
 from truestep.data.targets import Target, encode_targets
 from truestep.data.texts import read_texts, texts_of
@@ -120,6 +121,7 @@ class TextEncoder:
     tokenizer: Tokenizer
     length: int
     id_column: str | None = None
+    missing: tuple[str, ...] = ()  # words that stand for no text, besides those that do everywhere
 
     @classmethod
     def fit_encode(
@@ -152,7 +154,7 @@ class TextEncoder:
         tokens = fitted.encode_all(texts)
         _check_length(length)
         length = length or _usual_length([len(tokens[row]) for row in np.asarray(rows)])
-        encoder = cls(column, fitted, length, id_column)
+        encoder = cls(column, fitted, length, id_column, table.missing)
         found = encoder._rows(tokens)
         longest = max(map(len, tokens))
         if _is_far(length, longest):
@@ -166,7 +168,7 @@ class TextEncoder:
 
     def read(self, source: Any) -> Table:
         """Read texts: a table that has the column, a folder of .txt, one .txt, or a list of texts."""
-        return read_texts(source, self.column)
+        return read_texts(source, self.column).with_missing(self.missing)
 
     def encode(self, raw: Any) -> TokenRows:
         """Return the inputs of the model.
@@ -215,6 +217,7 @@ class TextEncoder:
             "tokenizer": self.tokenizer.to_json(),
             "length": self.length,
             "id_column": self.id_column,
+            "missing": list(self.missing),
         }
 
     @classmethod
@@ -234,6 +237,7 @@ class StreamEncoder:
     tokenizer: Tokenizer
     length: int
     id_column: str | None = None
+    missing: tuple[str, ...] = ()  # words that stand for no text, besides those that do everywhere
 
     @classmethod
     def fit_encode(
@@ -264,7 +268,7 @@ class StreamEncoder:
         _check_length(length)
         _, trained = _texts_and_training(table, rows, column)
         fitted = fit_tokenizer("bytes" if tokenizer == "auto" else tokenizer, trained, vocabulary)
-        encoder = cls(column, fitted, length or WINDOW, id_column)
+        encoder = cls(column, fitted, length or WINDOW, id_column, table.missing)
         windows = encoder.windows(table)
         longest = int(windows.counts.max()) if len(windows) else 0
         if _is_far(encoder.length, longest):
@@ -279,7 +283,7 @@ class StreamEncoder:
 
     def read(self, source: Any) -> Table:
         """Read texts: a table that has the column, a folder of .txt, one .txt, or a list of texts."""
-        return read_texts(source, self.column)
+        return read_texts(source, self.column).with_missing(self.missing)
 
     def windows(self, source: Any) -> TokenWindows:
         """Return the windows of documents, to learn from or to measure by."""
@@ -329,6 +333,7 @@ class StreamEncoder:
             "tokenizer": self.tokenizer.to_json(),
             "length": self.length,
             "id_column": self.id_column,
+            "missing": list(self.missing),
         }
 
     @classmethod
@@ -377,8 +382,8 @@ def _ids(table: Table, id_column: str | None) -> pl.DataFrame | None:
     return None if name is None else table.frame.select(name)
 
 
-def _fields(content: dict[str, Any]) -> tuple[str, Tokenizer, int, str | None]:
+def _fields(content: dict[str, Any]) -> tuple[str, Tokenizer, int, str | None, tuple[str, ...]]:
     column, length, id_column = content["column"], index(content["length"]), content["id_column"]
     if not isinstance(column, str) or not isinstance(id_column, str | None) or length < 1:
         raise ValueError("column, id_column and length")
-    return column, tokenizer_from_json(content["tokenizer"]), length, id_column
+    return column, tokenizer_from_json(content["tokenizer"]), length, id_column, plain_words(content.get("missing", ()))
