@@ -223,7 +223,7 @@ class TableEncoder:
             "numeric": [asdict(column) for column in self.numeric],
             "categorical": [asdict(column) | {"categories": list(column.categories)} for column in self.categorical],
             "id_column": self.id_column,
-            "missing": list(self.missing),
+            **({"missing": list(self.missing)} if self.missing else {}),  # as models from before it had none
         }
 
     @classmethod

@@ -217,7 +217,7 @@ class TextEncoder:
             "tokenizer": self.tokenizer.to_json(),
             "length": self.length,
             "id_column": self.id_column,
-            "missing": list(self.missing),
+            **({"missing": list(self.missing)} if self.missing else {}),  # as models from before it had none
         }
 
     @classmethod
@@ -333,7 +333,7 @@ class StreamEncoder:
             "tokenizer": self.tokenizer.to_json(),
             "length": self.length,
             "id_column": self.id_column,
-            "missing": list(self.missing),
+            **({"missing": list(self.missing)} if self.missing else {}),  # as models from before it had none
         }
 
     @classmethod
