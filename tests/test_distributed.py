@@ -14,9 +14,11 @@ import pytest
 CASES = r"""
 import json, sys
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
 import truestep as ts
 from truestep import distributed
+from truestep.models import build
 from truestep.objectives import IGNORED
 
 def cases():
@@ -51,7 +53,7 @@ def run():
                 "weights": [p.detach().flatten().tolist() for p in model.parameters()],
                 "metrics": ts.evaluate(model, ts.Batches(data, 4), objective),
             }
-    found |= interrupted() | normalised() | lazily()
+    found |= interrupted() | normalised() | lazily() | convolved()
     return found
 
 
@@ -101,6 +103,26 @@ def interrupted():
     return {"resumed": differences}
 
 
+def convolved():
+    '''Fifty updates of AdamW on the digits, in double precision.
+
+    In single precision they part: a rounding difference turns one maximum of a pooling to another pixel, and Adam's
+    division makes of the smallest gradient a whole step.
+    '''
+    torch.manual_seed(0)
+    digits = load_digits()
+    images, targets = torch.from_numpy(digits.images[:1257, None] / 16), torch.from_numpy(digits.target[:1257])
+    shape = {"channels": 1, "height": 8, "width": 8, "num_outputs": 10, "filters": 8}
+    model = build("cnn", shape).double()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    fitted = ts.fit(
+        distributed.wrap(model), ts.Batches((images, targets), 50, shuffle=True), (images[:200], targets[:200]),
+        ts.Multiclass(10), optimizer, epochs=2, accumulate=2, max_grad_norm=1.0, show=False,
+    )
+    history = [{k: v for k, v in row.items() if k not in ("seconds", "kind")} for row in fitted.history]
+    return {"convolved": [history, [p.detach().flatten().tolist() for p in model.parameters()]]}
+
+
 def normalised():
     '''With batch norm every process ends with the same model, the one whose figures were reported.'''
     torch.manual_seed(0)
@@ -147,4 +169,5 @@ def test_any_number_of_processes_gives_the_same_numbers(tmp_path):
         together = run(tmp_path, processes)
         assert list(together) == list(alone)
         for name, expected in alone.items():
-            assert flat(together[name]) == pytest.approx(flat(expected), rel=1e-5, abs=1e-6, nan_ok=True), name
+            exact = {"rel": 1e-9, "abs": 1e-10} if name == "convolved" else {"rel": 1e-5, "abs": 1e-6}
+            assert flat(together[name]) == pytest.approx(flat(expected), **exact, nan_ok=True), name

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
+import sys
 import time
 from functools import partial
 from itertools import pairwise
@@ -155,7 +157,9 @@ def test_a_bin_of_confidence_contains_its_upper_end():
 
 @pytest.mark.parametrize("decimals", [8, 1, 0])  # ever more ties; 0: nearly constant scores
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_rankings_agree_with_sklearn_also_in_ties(decimals, seed):
+@pytest.mark.parametrize("rows", [metrics.ROWS, 7])  # 7: pieces, which end among equal scores
+def test_rankings_agree_with_sklearn_also_in_ties(decimals, seed, rows, monkeypatch):
+    monkeypatch.setattr(metrics, "ROWS", rows)
     probabilities, t = classes_of(300, 4, seed)
     rounded = probabilities.double().round(decimals=decimals)
     one, binary, many = rounded[:, 0], (t == 0).long(), torch.nn.functional.one_hot(t, 4)
@@ -445,6 +449,50 @@ def test_any_cutting_into_batches_gives_the_same(task, cuts):
     assert cut.details().get("confusion_matrix") == whole.details().get("confusion_matrix")
     for name, interval in cut.intervals(10).items():
         assert interval == near(whole.intervals(10)[name])
+
+
+@pytest.mark.parametrize("rows", [1, 7])
+@every_task
+def test_pieces_of_any_size_give_the_same(task, rows, monkeypatch):
+    make, rows_of = TASKS[task]
+    (outputs, targets), found = rows_of(97), []
+    for size in (metrics.ROWS, rows):
+        monkeypatch.setattr(metrics, "ROWS", size)
+        tally = make()
+        tally.update(outputs, targets)
+        found.append((tally.compute(), tally.intervals(10)))
+
+    (whole, whole_intervals), (pieced, pieced_intervals) = found
+    assert pieced == near(whole)
+    assert list(pieced_intervals) == list(whole_intervals)
+    for name, interval in whole_intervals.items():
+        assert pieced_intervals[name] == near(interval)
+
+
+EVALUATION = """
+import re, torch
+from truestep.metrics import BinaryMetrics
+def highest():  # memory of this process; ru_maxrss would begin with that of the one before it
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+def evaluate(probabilities, targets):
+    found = BinaryMetrics(keep_rows=True)
+    found.update(probabilities, targets)
+    found.compute()
+    found.intervals(2)
+torch.set_num_threads(1)
+evaluate(torch.rand(1000), torch.arange(1000) % 2)  # code is loaded
+rows = torch.rand(1_000_000), torch.arange(1_000_000) % 2
+before = highest()
+evaluate(*rows)
+print((highest() - before) / sum(tensor.nbytes for tensor in rows))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the highest memory is read from /proc")
+def test_evaluating_a_million_rows_takes_a_few_times_their_memory():
+    end = subprocess.run([sys.executable, "-c", EVALUATION], capture_output=True, text=True, check=True)
+
+    assert float(end.stdout) < 10  # 6 measured, a copy of the rows among them
 
 
 @every_task

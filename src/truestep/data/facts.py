@@ -276,6 +276,7 @@ def note_columns(
             facts.problems.append(f"column '{column.name}' alone {_told(strength, target)}: {question}.")
         elif strength is not None and strength.is_strong:
             facts.notes.append(f"column '{column.name}' alone {_told(strength, target)}: {question}.")
+        del column  # before the next one is made
     if still:
         said = f"columns {listed(still, 3)} are" if len(still) > 1 else f"column '{still[0]}' is"
         facts.notes.append(

@@ -1,0 +1,288 @@
+"""Asks a model what it would have said otherwise: in evaluation mode, with one example changed, with later tokens changed.
+
+A probe runs a copy of the model, once, on copies of the inputs, with every random generator put back behind it. What the
+run itself computes is not touched.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import random
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+
+from truestep.doctor import sites
+from truestep.doctor.record import CallFacts, Site
+
+if TYPE_CHECKING:
+    from truestep.doctor.calls import Known
+    from truestep.doctor.observe import Watch
+
+LARGEST = 30_000_000  # elements of a model that is copied
+MIXED = 1e-3  # of the outputs' deviation: how far other examples may move by rounding
+AT_CALL = 2  # of a manner of calling a model: the first may still build lazy layers and caches
+RANDOM = ("bernoulli", "dropout", "rand", "normal", "multinomial", "poisson", "exponential_", "uniform_")
+
+
+class Probes:
+    """Replays, each once for a model."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def call(self, known: Known, facts: CallFacts, module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
+        """Do what has not been done yet after a call of a model."""
+        from truestep.doctor.calls import unwrapped
+
+        probes, root = known.facts.probes, unwrapped(module)
+        training = facts.training and facts.gradients
+        wanted = [
+            name
+            for name, now in (
+                ("batch", training and facts.times == AT_CALL),
+                ("future", training and facts.times == AT_CALL),
+                ("random", facts.times == AT_CALL),
+                ("modes", facts.training and not facts.gradients and bool(facts.restless) and facts.times == 1),
+            )
+            if now and name not in probes
+        ]
+        if not wanted or not _can_be_copied(root):
+            return
+        with _aside(), suppress(Exception):  # a model that can't be copied, or needs gradients inside, is left alone
+            twin = copy.deepcopy(root).eval()
+            if "random" in wanted:
+                probes["random"] = _randomness(twin, args, kwargs)
+            if "batch" in wanted:
+                probes["batch"] = _mixing(twin, args, kwargs)
+            if "future" in wanted:
+                probes["future"] = _future(twin, args, kwargs)
+            if "modes" in wanted:
+                probes["modes"] = True
+                facts.change_in_eval_mode = _distance(outputs, _run(twin, args, kwargs))
+
+    def conclude(self) -> None:
+        """Nothing is left over."""
+
+
+def _can_be_copied(root: nn.Module) -> bool:
+    if isinstance(root, torch.jit.ScriptModule) or sum(p.numel() for p in root.parameters()) > LARGEST:
+        return False
+    for part in root.modules():
+        hooks = [*part._forward_hooks.values(), *part._forward_pre_hooks.values()]
+        if any(not getattr(hook, "__module__", "").startswith("torch") for hook in hooks):
+            return False  # a hook of the user's would be called once more
+    return all(p.grad_fn is None for p in root.parameters())
+
+
+@contextmanager
+def _aside() -> Generator[None]:
+    """Put every random generator back, take no gradients and print nothing."""
+    states = torch.get_rng_state(), random.getstate()
+    numpy = sys.modules.get("numpy")
+    numpys = numpy.random.get_state() if numpy is not None else None
+    cudas = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    anomaly = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+    torch.set_anomaly_enabled(False, False)
+    try:
+        with torch.no_grad(), redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        torch.set_anomaly_enabled(*anomaly)
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        if numpy is not None:
+            numpy.random.set_state(numpys)
+        if cudas is not None:
+            torch.cuda.set_rng_state_all(cudas)
+
+
+def tensors_in(value: Any, depth: int = 0) -> list[Tensor]:
+    """Return the tensors in a nest of tuples, lists, dicts and objects such as the outputs of transformers."""
+    if isinstance(value, Tensor):
+        return [value]
+    if depth > 3:
+        return []
+    if isinstance(value, dict):
+        value = list(value.values())
+    elif hasattr(value, "__dataclass_fields__"):
+        value = [getattr(value, name, None) for name in value.__dataclass_fields__]
+    if isinstance(value, list | tuple):
+        return [tensor for part in list(value)[:64] for tensor in tensors_in(part, depth + 1)]
+    return []
+
+
+def _mapped(value: Any, change: Any, depth: int = 0) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if depth > 3:
+        return value
+    if isinstance(value, dict):
+        return type(value)({k: _mapped(v, change, depth + 1) for k, v in value.items()}) if type(value) is dict else value
+    if type(value) in (list, tuple):
+        return type(value)(_mapped(part, change, depth + 1) for part in value)
+    return value
+
+
+def _run(twin: nn.Module, args: Any, kwargs: Any, change: Any = lambda tensor: tensor.detach().clone()) -> Any:
+    return nn.Module.__call__(twin, *_mapped(args, change), **_mapped(dict(kwargs), change))
+
+
+def _distance(one: Any, other: Any) -> float | None:
+    """Return the largest difference between two outputs, in deviations of the first."""
+    largest = None
+    for a, b in zip(tensors_in(one), tensors_in(other), strict=False):
+        if a.shape == b.shape and a.is_floating_point() and a.numel() > 1:
+            a, b = a.detach().float(), b.detach().float()
+            far = float((a - b).abs().max() / a.std().clamp(min=1e-12))
+            largest = far if largest is None else max(largest, far)
+    return largest
+
+
+class _Random(TorchFunctionMode):
+    """Notes the lines that draw random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropouts: list[tuple[str, Site | None]] = []
+        self.others: list[tuple[str, Site | None]] = []
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(function, "__name__", "")
+        if name == "scaled_dot_product_attention" and (kwargs.get("dropout_p") or (len(args) > 4 and args[4])):
+            self.dropouts.append((name, sites.here()))
+        elif "dropout" in name and name != "scaled_dot_product_attention":
+            chance = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
+            training = kwargs.get("training", args[2] if len(args) > 2 else True)
+            if training and chance:
+                self.dropouts.append((name, sites.here()))
+        elif any(word in name for word in RANDOM):
+            self.others.append((name, sites.here()))
+        return function(*args, **kwargs)
+
+
+def _randomness(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Say whether the model in evaluation mode gives one answer, and which dropout is still on if not."""
+    noted = _Random()
+    with noted:
+        first = _run(twin, args, kwargs)
+    torch.rand(7)  # on to other random numbers
+    second = _run(twin, args, kwargs)
+    return {
+        "change": _distance(first, second),
+        "dropouts": [(name, site) for name, site in noted.dropouts if site is not None],
+        "others": [name for name, _ in noted.others],
+    }
+
+
+class _Steps(TorchFunctionMode):
+    """Keeps the output of every operation, with its line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: list[tuple[str, Site | None, Tensor]] = []
+        self.elements = 0
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for tensor in tensors_in(result)[:1]:
+            if tensor.is_floating_point() and tensor.ndim and self.elements < LARGEST:
+                self.elements += tensor.numel()
+                name = getattr(function, "__name__", None) or resolve_name(function) or "?"
+                self.outputs.append((name, sites.here(), tensor.detach().clone()))
+        return result
+
+
+def _mixing(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Change the first example, and say how far the outputs of the others move and which operation mixed them."""
+    inputs = tensors_in((args, dict(kwargs)))
+    if not inputs or inputs[0].ndim < 2 or inputs[0].shape[0] < 3:
+        return {}
+    batch = inputs[0].shape[0]
+
+    def changed(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().clone()
+        if tensor.ndim and tensor.shape[0] == batch:
+            tensor[0] = tensor[batch // 2]
+        return tensor
+
+    if torch.equal(inputs[0][0], inputs[0][batch // 2]):
+        return {}
+    before, after = _Steps(), _Steps()
+    states = torch.get_rng_state()
+    with before:
+        first = _run(twin, args, kwargs)
+    torch.set_rng_state(states)
+    with after:
+        second = _run(twin, args, kwargs, changed)
+    moved: float | None = None
+    own = 0.0
+    for a, b in zip(tensors_in(first), tensors_in(second), strict=False):
+        if a.ndim and a.shape == b.shape and a.shape[0] == batch and a.is_floating_point():
+            scale = a.float().std().clamp(min=1e-12)
+            moved = max(moved or 0.0, float((a[1:].float() - b[1:].float()).abs().max() / scale))
+            own = max(own, float((a[0].float() - b[0].float()).abs().max() / scale))
+    if moved is None:
+        return {"batch": batch, "shapes": [tuple(t.shape) for t in tensors_in(first)][:3]}
+    found: dict[str, Any] = {"batch": batch, "moved": moved, "own": own}
+    if moved > MIXED and len(before.outputs) == len(after.outputs):
+        for (name, site, a), (_, _, b) in zip(before.outputs, after.outputs, strict=True):
+            if a.shape == b.shape and not _confined(a, b, batch):
+                return found | {"operation": name, "site": site}
+    return found
+
+
+def _confined(a: Tensor, b: Tensor, batch: int) -> bool:
+    """Whether two tensors differ in what belongs to the first example alone."""
+    differ = (a - b).abs() > MIXED * a.float().std().clamp(min=1e-12)
+    if not bool(differ.any()):
+        return True
+    dims = [dim for dim, size in enumerate(a.shape) if size == batch]
+    if dims:
+        return any(not bool(differ.transpose(0, dim)[1:].any()) for dim in dims)
+    flat = differ.flatten()
+    return len(flat) % batch != 0 or not bool(flat[len(flat) // batch :].any())
+
+
+def _future(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Change the later tokens of each text, and say how far the outputs of the earlier ones move."""
+    inputs = tensors_in((args, dict(kwargs)))
+    tokens = next((t for t in inputs if t.ndim == 2 and not t.is_floating_point() and t.shape[1] >= 4), None)
+    if tokens is None:
+        return {}
+    batch, length = tokens.shape
+    cut = length // 2
+
+    def changed(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().clone()
+        if tensor.shape == tokens.shape and not tensor.is_floating_point() and tensor.dtype != torch.bool:
+            tensor[:, cut:] = tensor[:, cut:].roll(1, 0)
+        return tensor
+
+    if batch < 2 or torch.equal(changed(tokens), tokens):
+        return {}
+    before, after = _Steps(), _Steps()
+    states = torch.get_rng_state()
+    with before:
+        first = _run(twin, args, kwargs)
+    torch.set_rng_state(states)
+    with after:
+        second = _run(twin, args, kwargs, changed)
+    for a, b in zip(tensors_in(first), tensors_in(second), strict=False):
+        if a.ndim == 3 and a.shape == b.shape and tuple(a.shape[:2]) == (batch, length) and a.is_floating_point():
+            scale = a.float().std().clamp(min=1e-12)
+            found: dict[str, Any] = {"moved": float((a[:, :cut] - b[:, :cut]).abs().max() / scale), "length": length}
+            if found["moved"] > MIXED and len(before.outputs) == len(after.outputs):
+                for (name, site, c), (_, _, d) in zip(before.outputs, after.outputs, strict=True):
+                    if c.ndim == 3 and tuple(c.shape[:2]) == (batch, length) and c.shape == d.shape:
+                        if bool(((c[:, :cut] - d[:, :cut]).abs() > MIXED * c.float().std().clamp(min=1e-12)).any()):
+                            return found | {"operation": name, "site": site}
+            return found
+    return {}

@@ -1,0 +1,308 @@
+"""What the doctor saw of a run, as plain facts: numbers, names and places. Rules read this and know nothing of PyTorch.
+
+A fact is written down once and counted from then on, so that a run of any length leaves a record of bounded size.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Site(NamedTuple):
+    """A line of the user's code."""
+
+    file: str
+    line: int
+
+
+@dataclass
+class Event:
+    """One thing that happened, in the order of the run. Kept for the first steps and after each change of phase.
+
+    Kinds: "forward" (a model was called with gradients on), "backward", "clear" (`zero_grad`), "clip", "unscale",
+    "step" (an optimizer's), "schedule" (a scheduler's step), "batch" (a loader gave one), "evaluate" (a model was called
+    without gradients).
+    """
+
+    kind: str
+    site: Site | None
+    of: int = -1  # number of the optimizer, model, loader or scheduler in its list
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Window:
+    """The events from one step of an optimizer up to and including its next, other optimizers' among them."""
+
+    events: list[Event]
+    first: bool = False  # no step of this optimizer came before
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+
+@dataclass
+class Parameters:
+    """Facts about the parameters of an optimizer, or a group of parameters of a model."""
+
+    names: list[str]  # as the model names them; empty where no model is known
+    elements: int = 0
+
+
+@dataclass
+class OptimizerFacts:
+    number: int
+    kind: str  # "SGD"
+    site: Site | None  # where it was made
+    parameters: int = 0  # tensors
+    defaults: dict[str, Any] = field(default_factory=dict)  # lr, momentum, weight_decay, ...
+    steps: int = 0
+    step_sites: Counter[Site | None] = field(default_factory=Counter)
+    windows: list[Window] = field(default_factory=list)  # a sample of its steps, the first ones among them
+    closures: int = 0  # steps that were given a closure, in which forward and backward happen
+    stale: int = 0  # steps with gradients to which a backward had added after an earlier step had used them
+    stale_sites: Counter[Site | None] = field(default_factory=Counter)  # of those backwards
+    without_gradients: int = 0  # steps, where every gradient was None
+    with_zero_gradients: int = 0  # looked at steps, where gradients were there and all of them zero
+    cleared_after_backward: int = 0  # steps, where gradients came and were cleared again before the step
+    clear_sites: Counter[Site | None] = field(default_factory=Counter)  # of those clearings
+    looked_at: int = 0  # steps, whose gradients and parameters were looked at
+    micro_batches: Counter[int] = field(default_factory=Counter)  # backwards a step
+    learning_rates: list[tuple[int, float]] = field(default_factory=list)  # (step, rate of the first group) where it changed
+    scaled: int = 0  # steps through a gradient scaler
+    never_reached: list[str] = field(default_factory=list)  # parameters that no looked-at backward has reached
+    reached: int = 0  # parameters that a backward has reached
+    unchanged: int = 0  # parameters with a gradient whose values a looked-at step left bitwise as they were
+    changed: int = 0  # and those that it changed
+    update_ratios: list[float] = field(default_factory=list)  # median of |change| / |weight|, looked-at steps
+    gradient_norms: list[tuple[int, float]] = field(default_factory=list)  # (step, L2 norm)
+    last_values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class CallFacts:
+    """Calls of one model from one line in one manner."""
+
+    site: Site | None
+    training: bool  # the model's own flag
+    gradients: bool  # grad mode
+    times: int = 0
+    first_step: int = 0  # optimizer steps before the first of them
+    last_step: int = 0
+    trained: int = 0  # that a backward went through
+    restless: list[str] = field(default_factory=list)  # parts that act otherwise in training mode and were in it: "bn1 (BatchNorm2d)"
+    passes: Counter[int] = field(default_factory=Counter)  # by loader number; -1 outside of any
+    batch_sizes: Counter[int] = field(default_factory=Counter)
+    consecutive: int = 0  # the longest row of them without a backward or step between
+    change_in_eval_mode: float | None = None  # how far the outputs of one call move in evaluation mode, relative to their deviation
+
+
+@dataclass
+class ModelFacts:
+    number: int
+    kind: str  # class name
+    parameters: int = 0
+    calls: list[CallFacts] = field(default_factory=list)
+    restless: list[str] = field(default_factory=list)  # its dropout and batch norm modules by name
+    eval_sites: Counter[Site | None] = field(default_factory=Counter)  # where .eval() was called on it
+    train_sites: Counter[Site | None] = field(default_factory=Counter)
+    pretrained: bool = False  # weights were loaded into it before the first step
+    owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
+    unowned: list[str] = field(default_factory=list)  # parameters that backward reached and no optimizer has
+    frozen: list[str] = field(default_factory=list)  # parameters with requires_grad False
+    hidden: list["HiddenModules"] = field(default_factory=list)  # modules in a plain list or dict
+    probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
+    copy_of: int = -1  # number of the model that this was deep-copied from
+    first_inputs: dict[str, Any] = field(default_factory=dict)  # statistics of the first training batch
+    evaluation_inputs: dict[str, Any] = field(default_factory=dict)  # and of the first evaluated one
+
+
+class HiddenModules(NamedTuple):
+    """Modules that a parent holds in a list or dict, where `parameters()` does not find them."""
+
+    owner: str  # class of the parent
+    attribute: str
+    site: Site | None  # where the attribute is assigned
+    parameters: int
+    reached: bool  # a backward went through them
+    owned: bool  # an optimizer has their parameters
+
+
+@dataclass
+class Node:
+    """One operation of the autograd graph."""
+
+    name: str  # "SoftmaxBackward0"
+    site: Site | None
+    shape: tuple[int, ...]  # of its output
+    inputs: list[tuple[int, ...] | None]  # shapes of what it was given, where a gradient goes on
+    facts: dict[str, Any] = field(default_factory=dict)  # dim
+
+
+@dataclass
+class LossOp:
+    """A loss function of PyTorch in the graph, with what it was given."""
+
+    kind: str  # "nll", "bce", "bce_logits", "mse", "l1", "smooth_l1", "huber", "kl_div", "gaussian", ...
+    site: Site | None
+    reduction: str  # "none", "mean", "sum"
+    input_shape: tuple[int, ...]
+    target_shape: tuple[int, ...] | None = None
+    chain: list[Node] = field(default_factory=list)  # from the loss's input backwards, while there is one input
+    facts: dict[str, Any] = field(default_factory=dict)
+    depth: int = 0  # operations between the root and it
+
+
+@dataclass
+class LossFacts:
+    """Backward passes from one line."""
+
+    number: int
+    site: Site | None
+    times: int = 0
+    looked_at: int = 0
+    last_looked_at_step: int = -1
+    ops: list[LossOp] = field(default_factory=list)  # of each looked-at backward
+    broadcasts: list[Node] = field(default_factory=list)  # operations that blew (N, 1) and (N,) up to (N, N)
+    nodes: list[tuple[int, int]] = field(default_factory=list)  # (step, operations in the graph)
+    reached: int = 0  # parameters that it reaches
+    reached_of_models: Counter[int] = field(default_factory=Counter)  # by model number: parameters reached
+    no_graph: int = 0  # looked-at backwards that reached no parameter
+    leaf: bool = False  # the loss is itself a leaf: requires_grad was switched on by hand
+    retained: int = 0  # graphs of earlier steps still alive, at most
+    retain_graph: int = 0  # backwards that were told to keep the graph
+    not_finite: int = 0
+    values: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
+    not_finite_step: int = -1
+    ends: list[Node] = field(default_factory=list)  # operations above the loss function: means, divisions, weights
+    create_graph: int = 0
+
+
+@dataclass
+class PassFacts:
+    """One pass over a loader."""
+
+    loader: int
+    number: int
+    batches: int = 0
+    examples: int = 0
+    steps: int = 0  # optimizer steps meanwhile
+    backwards: int = 0
+    first_step: int = 0  # optimizer steps before it
+    complete: bool = False
+    fingerprint: str = ""  # of its first batch
+    fingerprints: list[str] = field(default_factory=list)  # of its first batches
+
+
+@dataclass
+class LoaderFacts:
+    number: int
+    site: Site | None  # where it was made
+    examples: int | None = None
+    batch_size: int | None = None
+    batches: int | None = None
+    drop_last: bool = False
+    sampler: str = ""  # class name
+    iterable: bool = False
+    workers: int = 0
+    dataset: int = -1  # number of the innermost dataset object
+    dataset_kind: str = ""
+    passes: list[PassFacts] = field(default_factory=list)
+    indices: dict[str, Any] = field(default_factory=dict)  # of a Subset: how many, and how many shared with other loaders
+    sharing: dict[int, int] = field(default_factory=dict)  # by loader number: examples in both
+    labels: dict[str, Any] = field(default_factory=dict)  # of the first pass: classes, runs
+    inputs: dict[str, Any] = field(default_factory=dict)  # of the first batch: mean, std, min, max, shape, dtype
+    sampler_facts: dict[str, Any] = field(default_factory=dict)
+    probes: dict[str, Any] = field(default_factory=dict)  # of reading one example twice
+
+    @property
+    def trained(self) -> bool:
+        return any(one.backwards for one in self.passes)
+
+    @property
+    def evaluated(self) -> bool:
+        return any(one.batches and not one.backwards and not one.steps for one in self.passes)
+
+
+@dataclass
+class ClipFacts:
+    site: Site | None
+    times: int = 0
+    of_nothing: int = 0  # calls in which no tensor had a gradient, or there was none
+    after_step: int = 0  # calls with no backward since the last step
+    still_scaled: int = 0  # calls on gradients that a scaler had not unscaled
+    empty_generator: int = 0
+
+
+@dataclass
+class ScheduleFacts:
+    number: int
+    kind: str
+    site: Site | None
+    optimizer: int = -1
+    steps: int = 0
+    step_sites: Counter[Site | None] = field(default_factory=Counter)
+    per_batch: int = 0  # steps that came within a pass, after each optimizer step
+    before_optimizer: bool = False  # its first step came before the optimizer's
+    values: list[tuple[int, float, float]] = field(default_factory=list)  # (optimizer step, monitored value, rate after) of a plateau schedule
+    mode: str = ""
+    planned: int | None = None  # T_max, total_steps, milestones' last: steps it was made for
+    optimizer_steps_between: Counter[int] = field(default_factory=Counter)  # optimizer steps since its last step
+
+
+@dataclass
+class SnapshotFacts:
+    """A state_dict, or a model, that was kept to be the best one."""
+
+    site: Site | None
+    step: int
+    aliased: bool  # its tensors are the model's own
+    loaded_at: Site | None = None
+    loaded_step: int = -1
+    saved_at: Site | None = None
+    saved_step: int = -1
+    changed: bool = False  # the values moved between being taken and being used
+    times: int = 0
+
+
+@dataclass
+class LoadFacts:
+    site: Site | None
+    what: str  # "model", "optimizer", "scheduler"
+    step: int
+    keys: int = 0
+    matched: int = 0
+    examples: tuple[str, str] = ("", "")  # a key of the file and one of the model
+    file: bool = False  # it came through torch.load
+    has_optimizer: bool = False  # the file that it came from also holds an optimizer's state
+    strict: bool = True
+
+
+@dataclass
+class Record:
+    """Everything that was seen."""
+
+    steps: int = 0  # of all optimizers
+    backwards: int = 0
+    optimizers: list[OptimizerFacts] = field(default_factory=list)
+    models: list[ModelFacts] = field(default_factory=list)
+    losses: list[LossFacts] = field(default_factory=list)
+    loaders: list[LoaderFacts] = field(default_factory=list)
+    clips: list[ClipFacts] = field(default_factory=list)
+    schedules: list[ScheduleFacts] = field(default_factory=list)
+    snapshots: list[SnapshotFacts] = field(default_factory=list)
+    loads: list[LoadFacts] = field(default_factory=list)
+    scaler: dict[str, Any] = field(default_factory=dict)
+    warnings: list[tuple[str, Site | None]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)  # the first of the run
+    own_errors: Counter[str] = field(default_factory=Counter)  # of the doctor itself
+    finished: bool = False  # the script came to its end by itself
+    manual_updates: int = 0  # parameters changed by hand between two backwards
+
+
+def looked_at(step: int) -> bool:
+    """Whether the step of this number, from 1, is looked at closely: the first ones, and then every hundredth."""
+    return step in (1, 2, 3, 5, 8, 13, 21, 34, 55) or step % 100 == 0
