@@ -27,6 +27,7 @@ from truestep.metrics import (
     RegressionMetrics,
     RunningMean,
     TokenMetrics,
+    why_undefined,
 )
 
 near = partial(pytest.approx, abs=1e-6, rel=1e-6, nan_ok=True)
@@ -748,6 +749,38 @@ def test_running_mean_of_nothing_and_of_nan_is_nan():
     assert math.isnan(empty.compute())
     assert math.isnan(with_nan.compute())
     assert math.isnan(weightless.compute())
+
+
+@pytest.mark.parametrize(
+    ("tally", "outputs", "targets", "undefined"),
+    [
+        (
+            MulticlassMetrics(3, keep_rows=True),
+            [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]],
+            [0, 1],
+            "one class ('c') has no row",
+        ),
+        (
+            MulticlassMetrics(3, keep_rows=True),
+            [[0.9, 0.1, 0.0], [0.8, 0.2, 0.0]],
+            [0, 0],
+            "2 of 3 classes ('b', 'c') have",
+        ),
+        (BinaryMetrics(keep_rows=True), [0.2, 0.3], [0, 0], "one class ('b') has no row here to be ranked"),
+        (MultilabelMetrics(2, keep_rows=True), [[0.9, 0.1], [0.8, 0.2]], [[1, 0], [1, 1]], "every row here has one of"),
+        (RegressionMetrics(keep_rows=True), [1.0, 2.0], [3.0, 3.0], "all targets are equal here"),
+    ],
+)
+def test_what_rows_leave_undefined_has_a_reason_and_nothing_else_has(tally, outputs, targets, undefined):
+    tally.update(torch.tensor(outputs), torch.tensor(targets))
+    numbers = tally.compute()
+    found = why_undefined(numbers, tally.details(), ("a", "b", "c"))
+    assert found.keys() == {name for name, number in numbers.items() if math.isnan(number)} != set()
+    assert undefined in " ".join(found.values())
+
+    tally = RegressionMetrics(keep_rows=True)
+    tally.update(torch.tensor([math.nan, 1.0]), torch.tensor([1.0, 2.0]))
+    assert not why_undefined(tally.compute(), tally.details()), "what a model says wrongly is no fault of the rows"
 
 
 def test_running_mean_adds_in_float64_and_copies():

@@ -28,7 +28,7 @@ from truestep.distributed import all_gather, all_rows, all_sum, world_size
 from truestep.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -751,6 +751,38 @@ class TokenMetrics(Metrics):
 
     def _numbers(self) -> Numbers:
         return {"token_accuracy": self._state[0] / self._state[1]}
+
+
+def why_undefined(
+    numbers: Mapping[str, float], details: Mapping[str, Any], class_names: Sequence[str] | None = None
+) -> dict[str, str]:
+    """Return, for each number that is NaN because of the rows it was asked about, the reason in words.
+
+    A number that is NaN because outputs were is not among them.
+
+    Args:
+        numbers: as `Metrics.compute` gives them, and the loss.
+        details: as `Metrics.details` gives them.
+        class_names: of the classes or labels; left out, they are called by their numbers.
+    """
+    if any(math.isnan(numbers.get(name, 0.0)) for name in ("loss", "log_loss", "rmse")):
+        return {}
+    found: dict[str, str] = {}
+    support = [row["support"] for row in details.get("per_class", ())]
+    names = [str(number) for number in range(len(support))] if class_names is None else class_names
+    absent = [name for name, rows in zip(names, support, strict=False) if not rows]
+    some = ", ".join(map(repr, absent[:3])) + ", ..." * (len(absent) > 3)
+    for name in (name for name, number in numbers.items() if math.isnan(number)):
+        if name == "r2":
+            found[name] = "all targets are equal here, so there is nothing to explain"
+        elif name in ("roc_auc", "average_precision") and absent:
+            classes = f"{len(absent)} of {len(support)} classes" if len(absent) > 1 else "one class"
+            found[name] = f"{classes} ({some}) {'have' if len(absent) > 1 else 'has'} no row here to be ranked"
+        elif name == "roc_auc" and support:
+            found[name] = "every row here has one of the labels, and none is left to rank it above"
+        elif support:
+            found[name] = "the class is neither among the rows here nor predicted"
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------------------------
