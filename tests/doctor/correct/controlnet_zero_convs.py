@@ -1,6 +1,6 @@
 """Condition a frozen denoiser through a trainable copy joined by zero-initialised convolutions.
 
-Source: lllyasviel/ControlNet#188
+Source: lllyasviel/ControlNet docs/faq.md
 """
 
 import copy

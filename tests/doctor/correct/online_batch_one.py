@@ -1,6 +1,6 @@
 """Online learning: a stream of single examples, each predicted first and learnt from afterwards.
 
-Source: online-ml/river deep learning examples
+Source: online-ml/deep-river
 """
 
 import torch
