@@ -20,7 +20,8 @@ class Counting(Dataset):
         for _ in range(n):
             length = int(torch.randint(6, 13, (1,), generator=g))
             steps = torch.randint(1, 4, (length,), generator=g)
-            self.rows.append(steps.cumsum(0) % (VOCAB - 1) + 1)
+            start = torch.randint(0, VOCAB - 1, (1,), generator=g)
+            self.rows.append((start + steps.cumsum(0)) % (VOCAB - 1) + 1)
 
     def __len__(self):
         return len(self.rows)
