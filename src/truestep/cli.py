@@ -439,16 +439,8 @@ def doctor(
     from truestep.doctor.command import examine
 
     chosen, left_out = ([name for name in words.split(",") if name] for words in (select, ignore))
-    sys.exit(
-        examine(
-            script,
-            arguments,
-            module=module,
-            steps=steps,
-            select=chosen,
-            ignore=left_out,
-            kind=format,
-            out=out,
-            exit_zero=exit_zero,
-        )  # fmt: skip
-    )
+    code = examine(
+        script, arguments, module=module, steps=steps, select=chosen, ignore=left_out, kind=format, out=out,
+        exit_zero=exit_zero,
+    )  # fmt: skip
+    sys.exit(code)

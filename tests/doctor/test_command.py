@@ -41,7 +41,9 @@ def doctor(folder, *arguments, script=None, end="", allow="", **options):
 
 
 def test_a_finding_is_shown_with_its_line_numbers_and_the_line_to_write(tmp_path):
-    plain = subprocess.run([sys.executable, "-c", SCRIPT.format(end="", allow="")], capture_output=True, text=True, check=True)
+    plain = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(end="", allow="")], capture_output=True, text=True, check=True
+    )
     ended = doctor(tmp_path, "train.py")
 
     assert ended.returncode == 1
@@ -130,7 +132,9 @@ def test_a_module_runs_as_with_python(tmp_path):
 
 
 def test_ctrl_c_shows_what_was_found_so_far(tmp_path):
-    (tmp_path / "train.py").write_text(SCRIPT.format(end="print('waiting', flush=True)\nimport time\ntime.sleep(60)", allow=""))
+    (tmp_path / "train.py").write_text(
+        SCRIPT.format(end="print('waiting', flush=True)\nimport time\ntime.sleep(60)", allow="")
+    )
     with subprocess.Popen(
         [sys.executable, "-m", "truestep", "doctor", "train.py"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"},

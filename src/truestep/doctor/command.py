@@ -117,7 +117,7 @@ def run(
     before = sys.argv, sys.path[0], sys.modules["__main__"]
     try:
         if module:
-            sys.argv, sys.path[0] = [target, *arguments], os.getcwd()
+            sys.argv, sys.path[0] = [target, *arguments], str(Path.cwd())
             runpy.run_module(target, run_name="__main__", alter_sys=True)
         else:
             path = Path(target)
@@ -136,7 +136,7 @@ def run(
         return 1
     except KeyboardInterrupt:
         return 130
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  it is the script's own and is shown as Python would
         trace = error.__traceback__
         while trace is not None and Path(trace.tb_frame.f_code.co_filename).parent == Path(__file__).parent:
             trace = trace.tb_next
