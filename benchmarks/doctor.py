@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-from doctor.trial import CORPUS, Trial, marks_in, ready, try_script  # noqa: E402  the tests' own runner
+sys.path.insert(0, str(ROOT / "tests" / "doctor"))
+from trial import CORPUS, Trial, marks_in, ready, try_script  # noqa: E402  the tests' own runner
 
 
 @dataclass

@@ -24,8 +24,8 @@ from pathlib import Path
 from operators import must_print, operators, wrong_by_definition
 from variations import variations
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from doctor.forked import Result, import_what_scripts_need, run_script
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "doctor"))
+from forked import Result, import_what_scripts_need, run_script
 
 BASES = Path(__file__).parent / "bases"
 

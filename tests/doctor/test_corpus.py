@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import pytest
-
-from doctor.trial import CORPUS, marks_in, ready, try_script
+from trial import CORPUS, marks_in, ready, try_script
 
 PAIRS = sorted(path.name for path in (CORPUS / "pairs").iterdir() if path.is_dir())
 CORRECT = sorted(path.name for path in (CORPUS / "correct").glob("*.py"))

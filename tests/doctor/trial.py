@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from doctor.forked import import_what_scripts_need, run_script
+from forked import import_what_scripts_need, run_script
 
 CORPUS = Path(__file__).parent
 EXPECT, MAY = re.compile(r"#\s*expect:\s*([\w-]+)"), re.compile(r"\bmay:\s*([\w-]+)")
