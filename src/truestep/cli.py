@@ -22,7 +22,7 @@ import cyclopts
 from cyclopts import App, Group, Parameter
 
 from truestep import __version__
-from truestep.errors import InputError, TruestepError
+from truestep.errors import InputError, TruestepError, did_you_mean
 from truestep.listing import harmless
 from truestep.recipe import Recipe, section_fields, type_of
 
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from truestep.run import Run
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+WITH_COMMAS = {  # choices whose values may be given as one word
+    f"{section.name}.{option.name}"
+    for section in fields(Recipe)
+    for option in section_fields(section.name)
+    if option.metadata["commas"]
+}
+FIGURES = ("metrics", "intervals_95", "undefined")
 
 app = App(
     name="truestep",
@@ -42,7 +50,13 @@ app = App(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 3 refused, 4 not finite, 130 or 143 stopped."""
     try:
-        app(_with_values(sys.argv[1:] if arguments is None else arguments), exit_on_error=False, print_error=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        app(
+            _with_values(_with_script(given)),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",  # and not an exit, before the last output is out
+        )
         sys.stdout.flush()  # here, where a full disk can still be reported
     except cyclopts.CycloptsError as error:
         _fail(str(error), InputError.exit_code)
@@ -61,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if place_of(error) is None:  # a bug of ours shows itself whole
             raise
         _fail(told(error), InputError.exit_code)
+    sys.exit(0)
 
 
 def _with_values(arguments: Sequence[str]) -> list[str]:
@@ -78,6 +93,18 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
         else:
             joined.append(argument)
     return joined
+
+
+def _with_script(arguments: list[str]) -> list[str]:
+    """Return the arguments of `doctor` with `--` ahead of the script's own, so that its options stay its own."""
+    if arguments[:1] != ["doctor"] or "--" in arguments:
+        return arguments
+    with_value = {"--format", "--out", "--steps", "--select", "--ignore", "--explain"}
+    place = 1
+    while place < len(arguments) and arguments[place].startswith("-") and arguments[place] != "-m":
+        place += 2 if arguments[place] in with_value else 1
+    place += 1 + (arguments[place : place + 1] == ["-m"])
+    return [*arguments[:place], "--", *arguments[place:]] if place < len(arguments) else arguments
 
 
 def _fail(message: str, exit_code: int) -> None:
@@ -139,7 +166,11 @@ def _choices(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the user said, by full name."""
     said = {name.replace("__", "."): value for name, value in options.items() if value is not None}
     return {
-        name: {key: _toml_value(text) for key, text in value.items()} if isinstance(value, dict) else value
+        name: {key: _toml_value(text) for key, text in value.items()}
+        if isinstance(value, dict)
+        else tuple(part for text in value for part in text.split(","))
+        if name in WITH_COMMAS
+        else value
         for name, value in said.items()
     }
 
@@ -202,7 +233,7 @@ def _summary(finished: Run) -> None:
     print(f"\n{steps:,} update{'s' * (steps != 1)} in {results['seconds']:.1f} s ({best})", file=sys.stderr)
     if skipped:
         print(f"{skipped:,} more left out: their numbers were not finite", file=sys.stderr)
-    _print_figures(results["metrics"].get(split, {}), results["intervals_95"].get(split, {}), f"{split}_")
+    _print_figures({kind: results[kind].get(split, {}) for kind in FIGURES}, f"{split}_")
     print(
         f"\nfolder    {finished.folder}\nreport    {finished.folder / 'report.html'}\n"
         f"next      truestep evaluate {finished.folder}{_own_model(finished)}\n          truestep predict {finished.folder} NEW{_own_model(finished)}",
@@ -216,13 +247,19 @@ def _own_model(finished: Run) -> str:
     return f" --model {finished.recipe.model.name}" if is_code(finished.recipe.model.name) else ""
 
 
-def _print_figures(metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]], prefix: str) -> None:
+def _print_figures(found: Mapping[str, Mapping[str, Any]], prefix: str) -> None:
     from truestep.progress import digits
 
-    for name, value in metrics.items():
-        low, high = intervals.get(name, (math.nan, math.nan))
-        interval = f"   95 % interval {digits(low)} to {digits(high)}" if name in intervals else ""
+    undefined: dict[str, list[str]] = {}
+    for name, value in found["metrics"].items():
+        if name in found["undefined"]:
+            undefined.setdefault(found["undefined"][name], []).append(prefix + name)
+            continue
+        low, high = found["intervals_95"].get(name, (math.nan, math.nan))
+        interval = "" if math.isnan(low) else f"   95 % interval {digits(low)} to {digits(high)}"
         print(f"{prefix + name:<29} {digits(value)}{interval}")
+    for reason, names in undefined.items():
+        print(harmless(f"undefined: {', '.join(names)}: {reason}", 10_000))
 
 
 @app.command
@@ -251,7 +288,7 @@ def evaluate(
     if json:
         print(to_json(found))
     else:
-        _print_figures(found["metrics"], found["intervals_95"], f"{split}_" if source is None else "")
+        _print_figures(found, f"{split}_" if source is None else "")
 
 
 @app.command
@@ -348,3 +385,62 @@ def _print_bundled(*, json: bool) -> None:
         return
     for name, rows, task, about, available in bundled.names():
         print(f"{name:<14} {rows:>6,} rows  {task:<11} {about}{'' if available else '  (needs scikit-learn)'}")
+
+
+@app.command
+def doctor(
+    script: str | None = None,
+    /,
+    *arguments: str,
+    module: Annotated[bool, Parameter(name=["-m"], negative=())] = False,
+    steps: int | None = None,
+    select: Annotated[str, Parameter(show_default=False)] = "",
+    ignore: Annotated[str, Parameter(show_default=False)] = "",
+    format: str = "text",  # noqa: A002  the name of the option
+    out: Path | None = None,
+    exit_zero: Annotated[bool, Parameter(negative=())] = False,
+    explain: str | None = None,
+    list_rules: Annotated[bool, Parameter(name=["--list"], negative=())] = False,
+) -> None:
+    """Run any PyTorch training script, unmodified, and name its silent mistakes.
+
+    Example: truestep doctor --steps 200 train.py --lr 0.1
+
+    Exits with the script's own code unless that is 0, else with 1 if there are errors or warnings. A line that ends in
+    `# truestep: allow RULE` is left alone.
+
+    Args:
+        script: a Python file; what follows it are its own arguments.
+        module: the script is the name of a module, as for python -m.
+        steps: end the script after this many optimizer steps; by default it comes to its end.
+        select: report these rules only, separated by commas.
+        ignore: leave these rules out, separated by commas.
+        format: text (to stderr), json, sarif or github (to stdout, while the script's own output goes to stderr).
+        out: write the report to this file instead.
+        exit_zero: leave the exit code to the script, whatever is found.
+        explain: print the page of a rule.
+        list_rules: print the names of all rules.
+    """
+    from truestep.doctor import pages
+
+    if list_rules:
+        for name in pages.names():
+            page = pages.page(name)
+            print(f"{page.severity:<8} {name:<40} {page.title}")
+        return
+    if explain is not None:
+        if explain not in pages.names():
+            raise InputError(f"rule '{explain}': there is none of that name.{did_you_mean(explain, pages.names())}")
+        print(pages.page(explain).text)
+        return
+    if script is None:
+        raise InputError("doctor: expected a script to run, found none. See truestep doctor --help.")
+
+    from truestep.doctor.command import examine
+
+    chosen, left_out = ([name for name in words.split(",") if name] for words in (select, ignore))
+    code = examine(
+        script, arguments, module=module, steps=steps, select=chosen, ignore=left_out, kind=format, out=out,
+        exit_zero=exit_zero,
+    )  # fmt: skip
+    sys.exit(code)

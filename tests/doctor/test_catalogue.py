@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from doctor.examples import findings_in
+from examples import findings_in
+
 from truestep.doctor import pages
 from truestep.doctor.findings import SEVERITIES
 

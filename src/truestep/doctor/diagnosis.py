@@ -30,8 +30,10 @@ def diagnose(record: Record, select: Iterable[str] = (), ignore: Iterable[str] =
             for finding in import_module(f"truestep.doctor.rules.{name.replace('-', '_')}").look(record):
                 finding.rule = name
                 findings.append(finding)
-        except Exception as error:  # a bug in a rule is ours, and does not hide what the others found
+        except Exception as error:  # noqa: BLE001  a bug in a rule is ours, and does not hide what the others found
             record.own_errors[f"{type(error).__name__}: {error} in rule {name}"] += 1
     findings = ordered(findings, {name: list(pages.page(name).hides) for name in {one.rule for one in findings}})
     chosen = set(select)
-    return [one for one in findings if one.rule not in ignored and (not chosen or one.rule in chosen) and not allowed(one)]
+    return [
+        one for one in findings if one.rule not in ignored and (not chosen or one.rule in chosen) and not allowed(one)
+    ]

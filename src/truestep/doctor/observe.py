@@ -109,7 +109,7 @@ class Watch:
         was, self.on = self.on, False
         try:
             return function(*args, **kwargs)
-        except Exception as error:  # whatever it is, it is ours and not the script's
+        except Exception as error:  # noqa: BLE001  whatever it is, it is ours and not the script's
             self.record.own_errors[f"{type(error).__name__}: {error} in {function.__qualname__}"] += 1
             if len(self.errors) < 20:
                 self.errors.append(error)
