@@ -143,7 +143,20 @@ class Calls:
             record.models.append(facts)
             found = self.known[id(module)] = Known(module, facts)
             facts.restless = [name for name, _ in found.restless]
+            self._weights(module, facts)
         return found
+
+    @staticmethod
+    def _weights(module: nn.Module, facts: ModelFacts) -> None:
+        """Note weight matrices that make all units of a layer alike."""
+        for name, part in module.named_modules():
+            weight = getattr(part, "weight", None)
+            if isinstance(part, nn.Linear | nn.modules.conv._ConvNd) and isinstance(weight, nn.Parameter):
+                if not weight.requires_grad or weight.shape[0] < 2 or not 1 < weight.numel() <= 10_000_000:
+                    continue
+                facts.matrices += 1
+                if bool((weight == weight[:1]).all()):
+                    (facts.alike if bool(weight.any()) else facts.zero).append(name or type(part).__name__)
 
     def before(self, module: nn.Module, args: Any, kwargs: Any) -> tuple[Known, CallFacts]:
         known = self.of(module)
@@ -187,6 +200,7 @@ class Calls:
             return
         known, facts = said
         found = tensors_in(outputs)
+        facts.output = tuple(found[0].shape) if found else ()
         if facts.gradients and any(t.grad_fn is not None for t in found):
             call = Call(known, facts)
             for tensor in found:
@@ -228,7 +242,7 @@ class Calls:
         marked = set(map(id, marks))
         if len(self.patterns) < 1_000:
             self.patterns[loss.number, key] = tuple(id(call) in marked for call in alive)
-        self._trained([*dict.fromkeys(marks)])
+        self._trained([*dict.fromkeys(marks)], loss)
         for place, call in enumerate(marks):
             above = {one.known.facts.number for one in marks[:place]} - {call.known.facts.number}
             call.known.facts.feeds |= above
@@ -265,12 +279,13 @@ class Calls:
         verdicts = self.patterns.get((loss.number, key))
         if verdicts is None:  # too many kinds of them: the last call is what is learnt from
             verdicts = (*[False] * (len(alive) - 1), True)
-        self._trained([call for call, yes in zip(alive, verdicts, strict=False) if yes])
+        self._trained([call for call, yes in zip(alive, verdicts, strict=False) if yes], loss)
 
-    def _trained(self, calls: list[Call]) -> None:
+    def _trained(self, calls: list[Call], loss: LossFacts) -> None:
         self.reached_last = calls
         for call in calls:
             call.facts.trained += not call.reached
+            call.facts.losses[loss.number] += 1
             call.reached = True
             call.known.trained_inputs = call.known.last_inputs
         self.pending = [reference for reference in self.pending if (one := reference()) is not None and not one.reached]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -58,7 +59,7 @@ class Losses:
         self.alive: list[tuple[int, weakref.ref[Sentinel]]] = []
         self.reached: set[int] = set()  # ids of the parameters that any looked-at backward has reached
         self.reached_tensors: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
-        self.depth = 0
+        self.lines: dict[int, tuple[list[str], list[Site | None]]] = {}  # of the operations of a graph, while they are traced
 
     def install(self) -> None:
         self.watch.wrap(torch.autograd, "backward", before=self._before, after=self._after)
@@ -89,6 +90,9 @@ class Losses:
         facts.retain_graph += bool(keep) and not create
         facts.create_graph += bool(create)
         used = watch.steps.before_backward()
+        for root in roots:
+            if root.numel() == 1 and root.is_floating_point() and (root.device.type == "cpu" or looked_at(facts.times)):
+                self._value(facts, float(root.detach()))
         if looked_at(facts.times) or watch.calls.unknown(facts):
             self._look(facts, roots)
         else:
@@ -104,6 +108,14 @@ class Losses:
         if watch.record.backwards >= TRACED:
             self.trace(on=False)
 
+    def _value(self, facts: LossFacts, value: float) -> None:
+        if len(facts.values) < 5_000:
+            facts.values.append((self.watch.record.steps, value))
+        if not math.isfinite(value):
+            facts.not_finite += 1
+            if facts.not_finite_step < 0:
+                facts.not_finite_step = self.watch.record.steps
+
     # The walk.
 
     def _look(self, facts: LossFacts, roots: list[Tensor]) -> None:
@@ -111,14 +123,6 @@ class Losses:
         facts.looked_at += 1
         facts.last_looked_at_step = watch.record.steps
         for root in roots:
-            if root.numel() == 1 and root.is_floating_point():
-                value = float(root.detach())
-                if len(facts.values) < 5_000:
-                    facts.values.append((watch.record.steps, value))
-                if value != value or value in (float("inf"), float("-inf")):
-                    facts.not_finite += 1
-                    if facts.not_finite_step < 0:
-                        facts.not_finite_step = watch.record.steps
             if root.grad_fn is None:
                 facts.leaf = root.is_leaf and root.requires_grad
                 facts.no_graph += 1
@@ -136,11 +140,27 @@ class Losses:
             facts.ops.extend(graph.losses(watch.calls.texts()))
             watch.calls.learn_from(facts.ops)
         self._rectified(facts, graph)
+        if facts.breaks is None and (facts.looked_at <= 12 or facts.not_finite):
+            self._breaks(facts, graph)
         if len(facts.broadcasts) < 20:
             facts.broadcasts.extend(graph.broadcasts())
         if len(facts.ends) < 60:
             facts.ends.extend(graph.ends())
         self._retention(facts, roots)
+
+    def _breaks(self, facts: LossFacts, graph: Graph) -> None:
+        """Note an operation that was given what it has no finite answer or gradient for."""
+        names = [node.name() for node in graph.order]
+        known, lines = self.lines.get(facts.number, ([], []))
+        if self.tracing and not lines and len(names) <= 3_000:
+            known, lines = self.lines[facts.number] = (names, [_site(node) for node in graph.order])
+        for place, node in enumerate(graph.order):
+            if _broken(node):
+                facts.breaks = _node(node)
+                if facts.breaks.site is None and names == known:
+                    facts.breaks.site = lines[place]
+                if facts.breaks.site is not None:
+                    return
 
     def _rectified(self, facts: LossFacts, graph: Graph) -> None:
         """Note which ReLUs give nothing but zeros."""
@@ -378,6 +398,27 @@ def _chain(node: Any) -> list[Node]:
         node = following[0]
         found.append(_node(node))
     return found
+
+
+def _broken(node: Any) -> bool:
+    """Whether an operation was given finite numbers for which it, or its gradient, is infinite or nothing at all."""
+    name = node.name()
+    if name.startswith(("LogBackward", "Log2Backward", "Log10Backward")):
+        given = _saved(node, "self")
+        return given is not None and bool(((given <= 0) & given.isfinite()).any())
+    if name.startswith("DivBackward"):
+        given = _saved(node, "other")
+        return given is not None and bool((given == 0).any())
+    if name.startswith("SqrtBackward"):
+        given = _saved(node, "result")
+        return given is not None and bool(((given == 0) | given.isnan()).any())
+    if name.startswith("PowBackward0"):
+        given, exponent = _saved(node, "self"), getattr(node, "_saved_exponent", 1)
+        return given is not None and isinstance(exponent, float) and exponent < 1 and bool((given <= 0).any())
+    if name.startswith("ExpBackward"):
+        given = _saved(node, "result")
+        return given is not None and bool(given.isinf().any())
+    return False
 
 
 def _site(node: Any) -> Site | None:

@@ -128,6 +128,24 @@ ON_PURPOSE = re.compile(
 )
 
 
+def assigned_name(site: Site | None) -> str:
+    """Return the name of what is made at a line: 'test_loader' of `test_loader = DataLoader(...)`."""
+    line = sites.statement(site)
+    if isinstance(line, ast.Assign) and len(line.targets) == 1:
+        return _name(line.targets[0])
+    return ""
+
+
+def filled(site: Site | None) -> Site | None:
+    """Return the first line of a file that fills weights with one number."""
+    module = sites.tree(site.file) if site else None
+    for node in ast.walk(module) if module is not None else ():
+        if isinstance(node, ast.Call) and _name(node.func) in ("constant_", "ones_", "zeros_", "fill_", "zero_"):
+            if site is not None and "bias" not in ast.unparse(node) and "grad" not in ast.unparse(node):
+                return Site(site.file, node.lineno)
+    return None
+
+
 def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
     """Yield the models in which the examples of a batch change each other's outputs, with what a replay saw.
 

@@ -104,6 +104,8 @@ class CallFacts:
     repeated: int = 0  # of the untrained, on the very tensor of the call before, without a backward between
     on_trained_inputs: int = 0  # of the untrained, on the very tensor that a backward went through last
     stack: list[Site] = field(default_factory=list)  # the user's lines at the first of them, innermost first
+    losses: Counter[int] = field(default_factory=Counter)  # those that were learnt from, by number: times
+    output: tuple[int, ...] = ()  # shape of what the last of them gave
     restless: list[str] = field(
         default_factory=list
     )  # parts that act otherwise in training mode and were in it: "bn1 (BatchNorm2d)"
@@ -122,6 +124,9 @@ class ModelFacts:
     eval_sites: Counter[Site | None] = field(default_factory=Counter)  # where .eval() was called on it
     train_sites: Counter[Site | None] = field(default_factory=Counter)
     reached: bool = False  # a backward has reached a parameter of it
+    alike: list[str] = field(default_factory=list)  # weight matrices whose rows were all the same at the first call, and not 0
+    zero: list[str] = field(default_factory=list)  # those that were 0
+    matrices: int = 0  # weight matrices with several rows
     feeds: set[int] = field(default_factory=set)  # models that stood between it and a loss in a backward
     pretrained: bool = False  # weights were loaded into it before the first step
     owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
@@ -204,6 +209,7 @@ class LossFacts:
     not_finite: int = 0
     values: list[tuple[int, float]] = field(default_factory=list)  # (step, loss)
     not_finite_step: int = -1
+    breaks: Node | None = None  # an operation given what it has no finite answer or gradient for: log of 0
     ends: list[Node] = field(default_factory=list)  # operations above the loss function: means, divisions, weights
     create_graph: int = 0
 

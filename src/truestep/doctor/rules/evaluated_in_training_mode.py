@@ -42,6 +42,7 @@ from truestep.doctor.reading import evaluations
 from truestep.doctor.record import Record
 
 SEVERITY = "error"
+HIDES = ["gradients-kept-in-evaluation"]
 
 
 def look(record: Record) -> Iterator[Finding]:
