@@ -5,7 +5,7 @@ Each step overshoots, and a good part of every weight is replaced at each of the
 Bad::
 
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1))
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)  # <- here
+    optimizer = torch.optim.SGD(model.parameters(), lr=10.0, momentum=0.9)  # <- here
     for epoch in range(5):
         for inputs, targets in loader:
             optimizer.zero_grad()

@@ -7,8 +7,8 @@ Bad::
 
     for inputs, targets in loader:
         optimizer.zero_grad()
-        chances = F.relu(model(inputs))
-        loss = -chances.log().mean()  # <- here
+        weights = F.relu(model(inputs))
+        loss = (weights * weights.log()).mean()  # <- here
         loss.backward()
         optimizer.step()
 
@@ -16,8 +16,8 @@ Good::
 
     for inputs, targets in loader:
         optimizer.zero_grad()
-        chances = F.softplus(model(inputs))
-        loss = -chances.clamp(min=1e-6).log().mean()
+        weights = F.relu(model(inputs))
+        loss = (weights * weights.clamp(min=1e-6).log()).mean()
         loss.backward()
         optimizer.step()
 
