@@ -204,8 +204,9 @@ class Calls:
         if facts.gradients and any(t.grad_fn is not None for t in found):
             call = Call(known, facts)
             for tensor in found:
-                if tensor.grad_fn is not None:
-                    tensor.grad_fn.metadata.setdefault(MARK, []).append(call)
+                node: Any = tensor.grad_fn
+                if node is not None:
+                    node.metadata.setdefault(MARK, []).append(call)
             if len(self.pending) < 1_000:
                 self.pending.append(weakref.ref(call))
             self.watch.event("forward", known.facts.number, training=facts.training)

@@ -59,7 +59,9 @@ class Losses:
         self.alive: list[tuple[int, weakref.ref[Sentinel]]] = []
         self.reached: set[int] = set()  # ids of the parameters that any looked-at backward has reached
         self.reached_tensors: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
-        self.lines: dict[int, tuple[list[str], list[Site | None]]] = {}  # of the operations of a graph, while they are traced
+        self.lines: dict[
+            int, tuple[list[str], list[Site | None]]
+        ] = {}  # of the operations of a graph, while they are traced
 
     def install(self) -> None:
         self.watch.wrap(torch.autograd, "backward", before=self._before, after=self._after)
@@ -185,7 +187,8 @@ class Losses:
         for root in roots:
             if root.grad_fn is not None and len(self.alive) < 50:
                 sentinel = Sentinel()
-                root.grad_fn.metadata[f"{MARK} root"] = sentinel
+                node: Any = root.grad_fn
+                node.metadata[f"{MARK} root"] = sentinel
                 self.alive.append((step, weakref.ref(sentinel)))
 
     def conclude(self) -> None:

@@ -146,8 +146,7 @@ def _distance(one: Any, other: Any) -> float | None:
     largest = None
     for a, b in zip(tensors_in(one), tensors_in(other), strict=False):
         if a.shape == b.shape and a.is_floating_point() and a.numel() > 1:
-            a, b = a.detach().float(), b.detach().float()
-            far = float((a - b).abs().max() / a.std().clamp(min=1e-12))
+            far = float((a.detach().float() - b.detach().float()).abs().max() / a.detach().float().std().clamp(min=1e-12))
             largest = far if largest is None else max(largest, far)
     return largest
 
@@ -296,9 +295,11 @@ def _future(twin: nn.Module, args: Any, kwargs: Any, place: int) -> dict[str, An
     first = _run(twin, args, kwargs, steps=before)
     torch.set_rng_state(states)
     second = _run(twin, args, kwargs, changed, after)
-    for a, b in zip(tensors_in(first), tensors_in(second), strict=False):
-        if a.ndim == 2 and a.shape[0] == batch * length:
-            a, b = a.reshape(batch, length, -1), b.reshape(batch, length, -1)
+    def by_text(tensor: Tensor) -> Tensor:
+        return tensor.reshape(batch, length, -1) if tensor.ndim == 2 and tensor.shape[0] == batch * length else tensor
+
+    pairs = zip(tensors_in(first), tensors_in(second), strict=False)
+    for a, b in ((by_text(one), by_text(other)) for one, other in pairs):
         if a.ndim == 3 and a.shape == b.shape and tuple(a.shape[:2]) == (batch, length) and a.is_floating_point():
             scale = a.float().std().clamp(min=1e-12)
             found: dict[str, Any] = {

@@ -6,7 +6,6 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-
 from typing import Any
 
 from truestep.doctor import flow, sites
@@ -140,9 +139,10 @@ def filled(site: Site | None) -> Site | None:
     """Return the first line of a file that fills weights with one number."""
     module = sites.tree(site.file) if site else None
     for node in ast.walk(module) if module is not None else ():
-        if isinstance(node, ast.Call) and _name(node.func) in ("constant_", "ones_", "zeros_", "fill_", "zero_"):
-            if site is not None and "bias" not in ast.unparse(node) and "grad" not in ast.unparse(node):
-                return Site(site.file, node.lineno)
+        if not isinstance(node, ast.Call) or _name(node.func) not in ("constant_", "ones_", "zeros_", "fill_", "zero_"):
+            continue
+        if site is not None and "bias" not in ast.unparse(node) and "grad" not in ast.unparse(node):
+            return Site(site.file, node.lineno)
     return None
 
 

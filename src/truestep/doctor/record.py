@@ -124,7 +124,9 @@ class ModelFacts:
     eval_sites: Counter[Site | None] = field(default_factory=Counter)  # where .eval() was called on it
     train_sites: Counter[Site | None] = field(default_factory=Counter)
     reached: bool = False  # a backward has reached a parameter of it
-    alike: list[str] = field(default_factory=list)  # weight matrices whose rows were all the same at the first call, and not 0
+    alike: list[str] = field(
+        default_factory=list
+    )  # weight matrices whose rows were all the same at the first call, and not 0
     zero: list[str] = field(default_factory=list)  # those that were 0
     matrices: int = 0  # weight matrices with several rows
     feeds: set[int] = field(default_factory=set)  # models that stood between it and a loss in a backward
@@ -132,7 +134,7 @@ class ModelFacts:
     owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
     unowned: list[str] = field(default_factory=list)  # parameters that backward reached and no optimizer has
     frozen: list[str] = field(default_factory=list)  # parameters with requires_grad False
-    hidden: list["HiddenModules"] = field(default_factory=list)  # modules in a plain list or dict
+    hidden: list[HiddenModules] = field(default_factory=list)  # modules in a plain list or dict
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
     copy_of: int = -1  # number of the model that this was deep-copied from
     first_inputs: dict[str, Any] = field(default_factory=dict)  # statistics of the first training batch

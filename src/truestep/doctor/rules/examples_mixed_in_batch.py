@@ -72,7 +72,7 @@ SHAPES = {"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "c
 
 
 def look(record: Record) -> Iterator[Finding]:
-    for model, probe in mixed(record):
+    for _, probe in mixed(record):
         operation, given = probe["operation"], probe["given"]
         if operation in RECURRENT | ATTENTION:
             if len(given) == 3 and (given[1] == 1 and operation in ATTENTION):

@@ -53,7 +53,7 @@ def look(record: Record) -> Iterator[Finding]:
     first, last = median(values[:3]), median(values[-len(values) // 3 :])
     ratio = median(optimizer.update_ratios[1:])
     diverged = not math.isfinite(last)
-    if first <= 0 or not (last > 3 * first or diverged) or not (ratio > 0.05 or not math.isfinite(ratio)):
+    if first <= 0 or not (last > 3 * first or diverged) or not (ratio > 0.3 or not math.isfinite(ratio)):
         return
     rate = optimizer.learning_rates[0][1] if optimizer.learning_rates else float("nan")
     yield Finding(

@@ -34,8 +34,8 @@ import math
 import re
 from collections.abc import Iterator
 
-from truestep.doctor.findings import Finding
 from truestep.doctor import flow
+from truestep.doctor.findings import Finding
 from truestep.doctor.reading import groups, known_site, lasting
 from truestep.doctor.record import LossOp, Record
 

@@ -41,8 +41,8 @@ import linecache
 import re
 from collections.abc import Iterator
 
-from truestep.doctor.findings import Finding
 from truestep.doctor import sites
+from truestep.doctor.findings import Finding
 from truestep.doctor.reading import KINDS
 from truestep.doctor.record import Record, Site
 
@@ -87,13 +87,27 @@ def _in(around: ast.AST, file: str, calls: set[str], size: int) -> Iterator[Find
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call)
     }
     for node in nodes:
-        if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add) or not isinstance(node.target, ast.Name):
+        if (
+            not isinstance(node, ast.AugAssign)
+            or not isinstance(node.op, ast.Add)
+            or not isinstance(node.target, ast.Name)
+        ):
             continue
         added, name = ast.unparse(node.value), node.target.id
-        if sum(isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name) and n.target.id == name for n in nodes) > 1:
+        if (
+            sum(
+                isinstance(n, ast.AugAssign) and isinstance(n.op, ast.Add) and ast.unparse(n.target) == name
+                for n in nodes
+            )
+            > 1
+        ):
             continue
         plain = re.fullmatch(r"(float\()?(\w+)(\.detach\(\)|\.data|\.cpu\(\))*(\.item\(\))?\)?", added)
-        direct = node.value.func.value if isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute) else None
+        direct = (
+            node.value.func.value
+            if isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute)
+            else None
+        )
         is_mean = (plain is not None and plain[2] in losses) or (
             isinstance(direct, ast.Call) and ast.unparse(direct.func) in calls and added.endswith(".item()")
         )
@@ -104,7 +118,10 @@ def _in(around: ast.AST, file: str, calls: set[str], size: int) -> Iterator[Find
             of_batches = re.fullmatch(r"len\([\w.\[\]\"\']+\)", by) and BATCHES.search(by) and "dataset" not in by
             of_examples = re.fullmatch(r"len\([\w.\[\]\"\']+\.dataset\)|len\((\w+_)?(dataset|data|set|ds)(_\w+)?\)", by)
             if is_mean and of_examples:
-                words, fix = f"means of batches, divided by the number of examples ({by})", f"{name} += {added} * len(inputs)"
+                words, fix = (
+                    f"means of batches, divided by the number of examples ({by})",
+                    f"{name} += {added} * len(inputs)",
+                )
             elif (weighted or hits) and of_batches:
                 words, fix = f"sums over examples, divided by the number of batches ({by})", f"{by[:-1]}.dataset)"
             else:
@@ -126,9 +143,8 @@ def _divisions(nodes: list[ast.AST], name: str) -> Iterator[tuple[int, ast.expr]
             left = ast.unparse(node.left)
             if re.fullmatch(rf"\(?(100(\.0?)? \* )?{name}(\.item\(\))?( \* 100(\.0?)?)?\)?", left):
                 yield node.lineno, node.right
-        elif isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div):
-            if isinstance(node.target, ast.Name) and node.target.id == name:
-                yield node.lineno, node.value
+        elif isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Div) and ast.unparse(node.target) == name:
+            yield node.lineno, node.value
 
 
 def _own(around: ast.AST) -> Iterator[ast.AST]:

@@ -62,6 +62,8 @@ def look(record: Record) -> Iterator[Finding]:
             f"The loss was {values[since]:g} from optimizer step {loss.not_finite_step} on, in {loss.not_finite} backward passes"
             + (f"; before, '{name}' was given numbers for which it or its gradient is not finite." if known else "."),
             node.site if node is not None and known else loss.site,
-            FIXES.get(node.name[:3], "") if node is not None and known else "look at the inputs and at the learning rate",
+            FIXES.get(node.name[:3], "")
+            if node is not None and known
+            else "look at the inputs and at the learning rate",
             {"not finite": loss.not_finite, "first at step": loss.not_finite_step},
         )

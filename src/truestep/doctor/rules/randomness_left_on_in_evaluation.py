@@ -61,8 +61,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from truestep.doctor.findings import Finding
 from truestep.doctor import flow
+from truestep.doctor.findings import Finding
 from truestep.doctor.reading import ON_PURPOSE
 from truestep.doctor.record import Record
 

@@ -37,8 +37,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from truestep.doctor.findings import Finding
 from truestep.doctor import flow
+from truestep.doctor.findings import Finding
 from truestep.doctor.record import Record
 
 SEVERITY = "warning"
@@ -58,7 +58,11 @@ def look(record: Record) -> Iterator[Finding]:
         copied = any(n >= 2 and site and "target" in flow.text_of(site).lower() for site, n in loads.items())
         teacher = still and any(TEACHER.search(text) for text in texts)
         target = copied and any(TARGET.search(text) for text in texts)
-        if steps < 3 or not (teacher or target) or any(call.training and call.trained for call in model.calls if teacher):
+        if (
+            steps < 3
+            or not (teacher or target)
+            or any(call.training and call.trained for call in model.calls if teacher)
+        ):
             continue
         owner = next(one for one in record.optimizers if one.number == model.owned_by[-1])
         yield Finding(

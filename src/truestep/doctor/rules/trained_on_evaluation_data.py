@@ -48,7 +48,9 @@ from truestep.doctor.record import CallFacts, Record, Site
 SEVERITY = "error"
 
 
-HELD_OUT = re.compile(r"(^|_)(val|valid|validation|test|dev|eval|held_?out|holdout)(_|$|loader|dl|set|data)", re.IGNORECASE)
+HELD_OUT = re.compile(
+    r"(^|_)(val|valid|validation|test|dev|eval|held_?out|holdout)(_|$|loader|dl|set|data)", re.IGNORECASE
+)
 
 
 def look(record: Record) -> Iterator[Finding]:
@@ -72,7 +74,9 @@ def look(record: Record) -> Iterator[Finding]:
             return
     for loader in record.loaders:
         name = assigned_name(loader.site)
-        calls = [call for model in record.models for call in model.calls if call.stepped and loader.number in call.passes]
+        calls = [
+            call for model in record.models for call in model.calls if call.stepped and loader.number in call.passes
+        ]
         scored = [one for one in loader.passes if one.complete and not one.steps and not one.backwards]
         if name and HELD_OUT.search(name) and "train" not in name.lower() and calls and scored and loader.trained:
             yield Finding(
