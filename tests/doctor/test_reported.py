@@ -88,6 +88,21 @@ for _ in range(3):
 }
 
 SILENT = {
+    "one example is predicted under the same name": """
+for _ in range(2):
+    for x, y in train_loader:
+        out = model(x)
+        opt.zero_grad()
+        loss_fn(out, y).backward()
+        opt.step()
+model.eval()
+with torch.no_grad():
+    hits = 0
+    for x, y in zip(X[80:], Y[80:]):
+        out = model(x.unsqueeze(0))
+        hits += int(out.argmax() == y)
+print(hits)
+""",
     "the mnist example": """
 def test(loader):
     model.eval()

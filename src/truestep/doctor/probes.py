@@ -146,7 +146,9 @@ def _distance(one: Any, other: Any) -> float | None:
     largest = None
     for a, b in zip(tensors_in(one), tensors_in(other), strict=False):
         if a.shape == b.shape and a.is_floating_point() and a.numel() > 1:
-            far = float((a.detach().float() - b.detach().float()).abs().max() / a.detach().float().std().clamp(min=1e-12))
+            far = float(
+                (a.detach().float() - b.detach().float()).abs().max() / a.detach().float().std().clamp(min=1e-12)
+            )
             largest = far if largest is None else max(largest, far)
     return largest
 
@@ -295,6 +297,7 @@ def _future(twin: nn.Module, args: Any, kwargs: Any, place: int) -> dict[str, An
     first = _run(twin, args, kwargs, steps=before)
     torch.set_rng_state(states)
     second = _run(twin, args, kwargs, changed, after)
+
     def by_text(tensor: Tensor) -> Tensor:
         return tensor.reshape(batch, length, -1) if tensor.ndim == 2 and tensor.shape[0] == batch * length else tensor
 

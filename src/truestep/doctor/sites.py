@@ -82,7 +82,9 @@ def statement(site: Site | None) -> ast.stmt | None:
         for node in ast.walk(module)
         if isinstance(node, ast.stmt) and node.lineno <= site.line <= (node.end_lineno or node.lineno)
     ]
-    return min(around, key=lambda node: (node.end_lineno or node.lineno) - node.lineno, default=None)
+    return min(
+        around, key=lambda node: ((node.end_lineno or node.lineno) - node.lineno, -node.col_offset), default=None
+    )
 
 
 def function(site: Site | None) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Module | None:

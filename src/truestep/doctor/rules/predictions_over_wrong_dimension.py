@@ -1,0 +1,114 @@
+"""The predicted class is taken over the whole batch, not for each example.
+
+`argmax()` without a dimension gives one place in all the scores together. Compared with the targets it still gives a
+number, and that is no accuracy.
+
+Bad::
+
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    model.eval()
+    hits = 0
+    with torch.no_grad():
+        for inputs, targets in held_out:
+            scores = model(inputs)
+            hits += (scores.argmax() == targets).sum().item()  # <- here
+
+Good::
+
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    model.eval()
+    hits = 0
+    with torch.no_grad():
+        for inputs, targets in held_out:
+            scores = model(inputs)
+            hits += (scores.argmax(dim=1) == targets).sum().item()
+
+Not a mistake: `argmax()` of one example, the best example of a batch, a matrix of similarities that is read both ways.
+
+Source: https://github.com/Zasder3/train-CLIP/issues/6
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from truestep.doctor import sites
+from truestep.doctor.findings import Finding
+from truestep.doctor.record import CallFacts, Record, Site
+
+SEVERITY = "error"
+
+
+def look(record: Record) -> Iterator[Finding]:
+    for model in record.models:
+        for call in model.calls:
+            if (
+                model.reached
+                and call.site is not None
+                and len(call.output) == 2
+                and min(call.output) > 1
+                and call.times >= 2
+            ):
+                for line, text in _wrong(call):
+                    yield Finding(
+                        f"'{text}' of scores of shape {call.output} does not choose a class for each of {call.output[0]} "
+                        "examples, and is compared with something.",
+                        Site(call.site.file, line),
+                        "scores.argmax(dim=1)",
+                        {"scores": call.output},
+                    )
+
+
+def _wrong(call: CallFacts) -> Iterator[tuple[int, str]]:
+    """Yield the comparisons with an argmax over everything that a call gave."""
+    around, source = sites.function(call.site), sites.statement(call.site)
+    if around is None or call.site is None:
+        return
+    names: set[str] = set()
+    if isinstance(source, ast.Assign) and isinstance(source.value, ast.Call) and len(source.targets) == 1:
+        names.add(ast.unparse(source.targets[0]))
+    assigned: dict[str, ast.Call] = {}
+    for node in ast.walk(around):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call):
+            assigned[node.targets[0].id] = node.value
+    for node in ast.walk(around):
+        if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], ast.Eq):
+            continue
+        for side in (node.left, *node.comparators):
+            value = assigned.get(side.id, side) if isinstance(side, ast.Name) else side
+            scores, dim = _argmax(value)
+            if scores is None or dim is not None:
+                continue
+            name, last = ast.unparse(scores), 0
+            for other in ast.walk(around):
+                if (
+                    isinstance(other, ast.Assign)
+                    and other.lineno <= value.lineno
+                    and ast.unparse(other.targets[0]) == name
+                ):
+                    last = max(last, other.lineno)
+            direct = isinstance(scores, ast.Call) and scores.lineno == call.site.line
+            if (name in names and source is not None and last == source.lineno) or direct:
+                yield value.lineno, ast.unparse(value)
+
+
+def _argmax(value: ast.expr) -> tuple[ast.expr | None, str | None]:
+    """Return of what an expression is the argmax, and over which dimension."""
+    if not isinstance(value, ast.Call) or not isinstance(value.func, ast.Attribute) or value.func.attr != "argmax":
+        return None, None
+    arguments = list(value.args)
+    scores = (
+        arguments.pop(0)
+        if ast.unparse(value.func.value) in ("torch", "np", "numpy") and arguments
+        else value.func.value
+    )
+    named = [word.value for word in value.keywords if word.arg in ("dim", "axis")]
+    dims = [*arguments, *named]
+    return scores, ast.unparse(dims[0]) if dims else None
