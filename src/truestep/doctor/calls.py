@@ -22,6 +22,25 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 
+class Given:
+    """A tensor that a model was given, or the same part of the same one."""
+
+    __slots__ = ("base", "place", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        base = tensor._base
+        self.tensor, self.base = weakref.ref(tensor), weakref.ref(base) if base is not None else None
+        self.place = (tensor.storage_offset(), tensor.shape)
+
+    def same(self, tensor: Tensor) -> bool:
+        if self.tensor() is tensor:
+            return True
+        base = tensor._base
+        if self.base is None or base is None or self.base() is not base:
+            return False
+        return self.place == (tensor.storage_offset(), tensor.shape)
+
+
 class Known:
     """What is known of one model while it lives."""
 
@@ -38,8 +57,8 @@ class Known:
         )
         self.next_place: int | None = None  # of the input whose tokens are the targets
         self.evaluated = 0  # calls that nothing was learnt from, since it was last set to evaluation mode
-        self.last_inputs: weakref.ref[Tensor] | None = None
-        self.trained_inputs: weakref.ref[Tensor] | None = None
+        self.last_inputs: Given | None = None
+        self.trained_inputs: Given | None = None
         self.again = self.of_training = (
             False  # whether the call going on is on the tensor of the one before, or a trained one
         )
@@ -182,9 +201,9 @@ class Calls:
         inputs = tensors_in((args, kwargs))
         if inputs and inputs[0].ndim:
             facts.batch_sizes[inputs[0].shape[0]] += 1
-            known.again = known.last_inputs is not None and known.last_inputs() is inputs[0]
-            known.of_training = known.trained_inputs is not None and known.trained_inputs() is inputs[0]
-            known.last_inputs = weakref.ref(inputs[0])
+            known.again = known.last_inputs is not None and known.last_inputs.same(inputs[0])
+            known.of_training = known.trained_inputs is not None and known.trained_inputs.same(inputs[0])
+            known.last_inputs = Given(inputs[0])
         if gradients:
             self.last_texts[known.facts.number] = [
                 Text(known.facts.number, place, tensor, known.padding)
@@ -436,7 +455,7 @@ def _asks(kind: type) -> bool:
     """Whether a class's forward asks `self.training`."""
     if kind not in _asking:
         try:
-            _asking[kind] = "self.training" in inspect.getsource(kind.forward)  # pyright: ignore[reportAttributeAccessIssue]
+            _asking[kind] = "self.training" in inspect.getsource(kind.forward)
         except (OSError, TypeError, AttributeError):
             _asking[kind] = False
     return _asking[kind]

@@ -324,7 +324,14 @@ class Graph:
         reduction = getattr(node, "_saved_reduction", None)
         chain = _chain(node)
         shape = tuple(saved.shape) if saved is not None else (chain[0].shape if chain else ())
-        op = LossOp(kind, _site(node), REDUCTIONS.get(reduction, ""), shape, depth=self.depth[node], chain=chain)
+        op = LossOp(
+            kind,
+            _site(node),
+            REDUCTIONS.get(-1 if reduction is None else reduction, ""),
+            shape,
+            depth=self.depth[node],
+            chain=chain,
+        )
         weight = _saved(node, "weight")
         if weight is not None:
             op.facts["weights"] = weight.numel()
