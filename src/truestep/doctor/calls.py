@@ -109,6 +109,7 @@ class Calls:
         inputs = tensors_in((args, kwargs))
         if inputs and inputs[0].ndim:
             facts.batch_sizes[inputs[0].shape[0]] += 1
+        self.watch.loaders.called(known.facts, facts, inputs)
         if gradients:
             self.last_tokens = next(
                 (t for t in inputs if t.ndim == 2 and t.dtype in (torch.int64, torch.int32) and t.shape[1] > 1), None

@@ -116,8 +116,6 @@ class ModelFacts:
     hidden: list["HiddenModules"] = field(default_factory=list)  # modules in a plain list or dict
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
     copy_of: int = -1  # number of the model that this was deep-copied from
-    first_inputs: dict[str, Any] = field(default_factory=dict)  # statistics of the first training batch
-    evaluation_inputs: dict[str, Any] = field(default_factory=dict)  # and of the first evaluated one
 
 
 class HiddenModules(NamedTuple):
@@ -193,30 +191,64 @@ class PassFacts:
     backwards: int = 0
     first_step: int = 0  # optimizer steps before it
     complete: bool = False
-    fingerprint: str = ""  # of its first batch
     fingerprints: list[str] = field(default_factory=list)  # of its first batches
+    smallest: int = 0  # examples of its smallest batch
+    schedules: Counter[int] = field(default_factory=Counter)  # steps of each scheduler meanwhile
+    model: int = -1  # the first that was called with gradients meanwhile
+    seeded: list[Site | None] = field(default_factory=list)  # where torch.manual_seed was called since the last pass
+
+
+@dataclass
+class InputFacts:
+    """What one model was given in one manner of calling it, while one loader was read: its largest floating tensor, or tokens."""
+
+    model: int
+    call: CallFacts
+    loader: int  # -1 outside of any
+    stack: list[Site] = field(default_factory=list)  # the call's line and those that called it, innermost first
+    first_step: int = 0
+    read: int = 0  # examples whose content was remembered
+    distinct: int = 0
+    repeated: int = 0  # examples that a batch held twice
+    richness: int = 0  # different numbers in an example: the median
+    floating: bool = False
+    columns: int = 0  # numbers of an example
+    shape: tuple[int, ...] = ()  # of the first batch
+    low: float = 0.0
+    high: float = 0.0
+    whole: bool = False  # whether all numbers are integers
+    whole_by_255: bool = False  # whether they are integers divided by 255 twice
+    means: list[float] = field(default_factory=list)  # by column, of the first batches
+    deviations: list[float] = field(default_factory=list)
+    shared: dict[int, int] = field(default_factory=dict)  # by place in `Record.inputs`: examples that were given there too
 
 
 @dataclass
 class LoaderFacts:
     number: int
     site: Site | None  # where it was made
+    stack: list[Site] = field(default_factory=list)  # and the lines that called that one, innermost first
+    used: list[Site] = field(default_factory=list)  # where its first pass began, likewise
     examples: int | None = None
     batch_size: int | None = None
-    batches: int | None = None
     drop_last: bool = False
     sampler: str = ""  # class name
+    with_replacement: bool = False
     iterable: bool = False
     workers: int = 0
     dataset: int = -1  # number of the innermost dataset object
     dataset_kind: str = ""
     passes: list[PassFacts] = field(default_factory=list)
-    indices: dict[str, Any] = field(default_factory=dict)  # of a Subset: how many, and how many shared with other loaders
-    sharing: dict[int, int] = field(default_factory=dict)  # by loader number: examples in both
+    dataset_site: Site | None = None  # where a Subset was made that it reads
+    subset: bool = False
+    own_indices: int = 0  # distinct indices into the innermost dataset that it can read
+    shared_indices: dict[int, int] = field(default_factory=dict)  # by loader number: those that both can read
+    read: int = 0  # examples whose content was remembered, of the first pass of an iterable dataset
+    distinct: int = 0  # contents among them
     labels: dict[str, Any] = field(default_factory=dict)  # of the first pass: classes, runs
-    inputs: dict[str, Any] = field(default_factory=dict)  # of the first batch: mean, std, min, max, shape, dtype
     sampler_facts: dict[str, Any] = field(default_factory=dict)
-    probes: dict[str, Any] = field(default_factory=dict)  # of reading one example twice
+    changed_by_reading: Site | None = None  # the line that changes what the dataset keeps, each time an example is read
+    same_randomness: str = ""  # what draws the same random numbers in every worker
 
     @property
     def trained(self) -> bool:
@@ -225,6 +257,27 @@ class LoaderFacts:
     @property
     def evaluated(self) -> bool:
         return any(one.batches and not one.backwards and not one.steps for one in self.passes)
+
+
+@dataclass
+class SamplerFacts:
+    """A sampler with weights."""
+
+    site: Site | None
+    weights: int
+    loader: int = -1
+
+
+@dataclass
+class FitFacts:
+    """A transformer of scikit-learn that was fitted."""
+
+    site: Site | None
+    kind: str
+    rows: int
+    transformed: list[Site | None] = field(default_factory=list)
+    evaluated: int = 0  # rows that it was fitted on and that a model was given in evaluation only
+    trained: int = 0  # and those that a model was trained on
 
 
 @dataclass
@@ -245,12 +298,14 @@ class ScheduleFacts:
     optimizer: int = -1
     steps: int = 0
     step_sites: Counter[Site | None] = field(default_factory=Counter)
-    per_batch: int = 0  # steps that came within a pass, after each optimizer step
-    before_optimizer: bool = False  # its first step came before the optimizer's
+    step_stack: list[Site] = field(default_factory=list)  # of its second step, innermost first
+    before_optimizer: int = 0  # steps before the first of its optimizer
+    idle: int = 0  # steps between which other optimizers stepped, and its own did not
     values: list[tuple[int, float, float]] = field(default_factory=list)  # (optimizer step, monitored value, rate after) of a plateau schedule
     mode: str = ""
-    planned: int | None = None  # T_max, total_steps, milestones' last: steps it was made for
+    unit: int | None = None  # step_size, T_max, total_steps, the last milestone: steps it was made for
     optimizer_steps_between: Counter[int] = field(default_factory=Counter)  # optimizer steps since its last step
+    rates: list[float] = field(default_factory=list)  # of the first group, after its steps
 
 
 @dataclass
@@ -291,6 +346,9 @@ class Record:
     models: list[ModelFacts] = field(default_factory=list)
     losses: list[LossFacts] = field(default_factory=list)
     loaders: list[LoaderFacts] = field(default_factory=list)
+    inputs: list[InputFacts] = field(default_factory=list)
+    samplers: list[SamplerFacts] = field(default_factory=list)
+    scalers: list[FitFacts] = field(default_factory=list)
     clips: list[ClipFacts] = field(default_factory=list)
     schedules: list[ScheduleFacts] = field(default_factory=list)
     snapshots: list[SnapshotFacts] = field(default_factory=list)
