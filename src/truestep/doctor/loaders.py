@@ -51,6 +51,7 @@ class Seen:
         self.labels: list[int] = []
         self.indices: set[int] | None = None
         self.base: weakref.ref[Any] | None = None
+        self.like: set[int] = set()  # loaders that read the same examples under the same indices
 
 
 class Given:
@@ -169,6 +170,10 @@ class Loaders:
         facts.dataset_kind = type(base).__name__
         with suppress(TypeError):
             seen.base = weakref.ref(base)
+        for other in self.followed:
+            if other is not seen and other.facts.passes and self._same_source(seen, other):
+                seen.like.add(other.facts.number)
+                other.like.add(facts.number)
         if facts.workers > 1 and not facts.iterable:
             facts.same_randomness = self._randomness(loader)
 
@@ -282,6 +287,9 @@ class Loaders:
             given.sums.append((numbers.mean(0), numbers.pow(2).mean(0)))
         if len(given.keys) == 1 and values.numel() <= 10_000_000:
             _look_closely(facts, values)
+            if max(abs(facts.low), abs(facts.high)) > 50:
+                known = next((one for one in self.watch.calls.known.values() if one.facts is model), None)
+                facts.rescaled = known is None or rescales(known.module())
 
     # Transformers of scikit-learn, which are fitted to tables before they become tensors.
 
@@ -331,7 +339,7 @@ class Loaders:
                 changes = sum(a != b for a, b in zip(one.labels, one.labels[1:], strict=False))
                 facts.labels = {"examples": len(one.labels), "classes": len(set(one.labels)), "changes": changes}
             for other in used:
-                if other is not one and one.indices and other.indices and self._same_source(one, other):
+                if other.facts.number in one.like and one.indices and other.indices:
                     facts.shared_indices[other.facts.number] = len(one.indices & other.indices)
         contents = [given.content() for given in self.given.values()]
         for place, (given, keys) in enumerate(zip(self.given.values(), contents, strict=True)):
@@ -447,6 +455,17 @@ def _look_closely(facts: InputFacts, values: Tensor) -> None:
     facts.whole = bool((numbers == numbers.round()).all())
     twice = numbers * 255 * 255
     facts.whole_by_255 = facts.low >= 0 and 0 < facts.high <= 1 / 250 and bool(((twice - twice.round()).abs() < 1e-2).all())
+
+
+def rescales(module: nn.Module | None) -> bool:
+    """Whether a model brings its inputs to a scale of its own."""
+    if module is None:
+        return True
+    first = next((part for part in module.modules() if next(part.children(), None) is None), None)
+    if isinstance(first, nn.Embedding) or "Norm" in type(first).__name__:
+        return True
+    kinds = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch")}
+    return any(word in source_of(kind) for kind in kinds for word in ("255", "127.5", "mean", "std", "norm", "scale", "log"))
 
 
 def rows_of(table: Any) -> list[int] | None:

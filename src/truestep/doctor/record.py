@@ -218,6 +218,7 @@ class InputFacts:
     high: float = 0.0
     whole: bool = False  # whether all numbers are integers
     whole_by_255: bool = False  # whether they are integers divided by 255 twice
+    rescaled: bool = False  # whether the model begins with a norm or an embedding, or its code knows how pixels are scaled
     means: list[float] = field(default_factory=list)  # by column, of the first batches
     deviations: list[float] = field(default_factory=list)
     shared: dict[int, int] = field(default_factory=dict)  # by place in `Record.inputs`: examples that were given there too
