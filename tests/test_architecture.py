@@ -60,7 +60,10 @@ def test_the_imports_are_seen():
 
 
 def test_nothing_in_the_package_can_run_code_from_a_file():
-    """No pickle, eval or exec, and torch.load of weights only: what is read from disk is data."""
+    """No pickle, eval or exec, and torch.load of weights only: what is read from disk is data.
+
+    But for the script that somebody asks the doctor to run.
+    """
     dangerous = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "yaml"}
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -71,6 +74,8 @@ def test_nothing_in_the_package_can_run_code_from_a_file():
                 assert not names & dangerous, path
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
+                if path == SOURCE / "doctor" / "command.py" and called in {"exec", "compile"}:
+                    continue
                 if called == "torch.load" and "weights_only=True" in ast.unparse(node):
                     continue
                 assert called not in {"eval", "exec", "compile", "__import__", "torch.load", "np.load"}, (

@@ -222,6 +222,40 @@ def test_a_run_without_one_finite_epoch_is_no_success(tmp_path, capsys):
     assert not (tmp_path / "run" / "model").exists()
 
 
+def test_figures_that_the_rows_leave_undefined_are_one_line_with_the_reason(tmp_path, capsys):
+    rows = [f"{row * 37 % 101},{row * 17 % 103},k{row // 2}" for row in range(200)]
+    (tmp_path / "many.csv").write_text("\n".join(["x,z,y", *rows]) + "\n")
+    line = ["train", tmp_path / "many.csv", "--target", "y", "--epochs", "1", "--quiet"]
+    code, out, _ = truestep(*line, "--out", tmp_path / "run", capsys=capsys)
+    assert code == 0
+    assert "nan" not in out.lower()
+    (said,) = [line for line in out.splitlines() if line.startswith("undefined: ")]
+    assert re.fullmatch(
+        r"undefined: test_roc_auc, test_average_precision: \d+ of 100 classes \('k.*\) have no row here to be ranked",
+        said,
+    )
+    _, again, _ = truestep("evaluate", tmp_path / "run", capsys=capsys)
+    assert again == out
+    _, found, _ = truestep("evaluate", tmp_path / "run", "--json", capsys=capsys)
+    assert json.loads(found)["metrics"]["roc_auc"] == "NaN", "a NaN stays one where programs read it"
+    assert json.loads(found)["undefined"]["roc_auc"] in said
+
+    code, _, err = truestep(*line, "--out", tmp_path / "two", "--monitor", "valid_roc_auc", capsys=capsys)
+    assert code == 4
+    assert "valid_roc_auc is undefined: " in err
+    assert "Lower the learning rate" not in err
+
+
+def test_words_called_missing_may_be_given_as_one_word_or_several(tmp_path, capsys):
+    rows = [f"{['1.5', 'tbd', '2.5', '-999'][row % 4]},{row * 7 % 11},{'ab'[row % 2]}" for row in range(80)]
+    (tmp_path / "x.csv").write_text("\n".join(["x,z,y", *rows]) + "\n")
+    line = ["data", tmp_path / "x.csv", "--target", "y", "--json"]
+    for words in (["tbd,-999"], ["tbd", "--data.missing=-999"]):
+        _, out, _ = truestep(*line, "--data.missing", *words, capsys=capsys)
+        (column, *_) = json.loads(out)["columns"]
+        assert (column["kind"], column["missing"], column["range"]) == ("numeric", 40, [1.5, 2.5])
+
+
 def test_predictions_never_overwrite_what_they_are_made_from(passengers, capsys):
     source = passengers[0] / "passengers.csv"
     code, _, err = truestep("predict", passengers[0] / "run", source, "--out", source, capsys=capsys)
@@ -254,6 +288,41 @@ def test_a_full_disk_is_one_line(passengers):
     assert end.returncode == 2
     lines = [line for line in end.stderr.splitlines() if not line.startswith("note: ")]
     assert lines == ["truestep: output: No space left on device."]
+
+
+def as_usually_buffered():
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+@pytest.mark.parametrize("line", ["data", "data digits", "--version"])
+def test_a_full_device_is_one_line_also_for_output_that_waits_until_the_end(line):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        end = subprocess.run(
+            [sys.executable, "-m", "truestep", *line.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=as_usually_buffered(),
+        )
+    assert (end.returncode, end.stderr) == (2, "truestep: output: No space left on device.\n")
+
+
+@pytest.mark.parametrize("line", ["data", "data digits --json", "train --help"])
+def test_a_reader_that_has_seen_enough_is_no_error(line):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "truestep", *line.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=as_usually_buffered(),
+    )
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()  # before anything is written
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() in (0, 1)
 
 
 def test_digits_reaches_what_the_readme_promises(tmp_path):
@@ -339,6 +408,14 @@ BAD = {
     "train digits --optimizer no.such:Thing": "no",
     "train digits --schedule cosin": "Did you mean 'cosine'?",
     "train digits --monitor valid_acuracy": "Did you mean 'valid_accuracy'?",
+    "train digits --objective.loss mae": "objective.loss: expected objective regression for this choice, found multiclass",
+    "train diabetes --objective.label-smoothing 0.1": "objective.label_smoothing: expected objective multiclass",
+    "train diabetes --balance weights": "objective.balance: expected objective binary or multiclass",
+    "train digits --optimizer.nesterov": "expected optimizer sgd for this choice, found adamw, on which it has no effect",
+    "train digits --optimizer adam --optimizer.momentum 0.8": "expected optimizer muon or sgd for this choice",
+    "train digits --optimizer torch.optim:NAdam --optimizer.momentum 0.8": "as --optimizer.args.momentum",
+    "train digits --optimizer sgd --optimizer.args.betas [0.9,0.95]": "optimizer 'sgd': ",
+    "train digits --schedule plateau --schedule.warmup 0.2": "schedule.warmup: expected schedule constant or",
     "train digits --objective regresion": "Choose from",
     "train digits --objective next-token": "expected one column of texts to learn the next token of, found none",
     "train digits --device cuda:9": "device: expected auto or one that is here",
@@ -634,6 +711,7 @@ def test_a_run_shows_the_labels_that_its_model_doubts(tmp_path, monkeypatch, cap
     code, out, _ = truestep("data", "run", "--json", capsys=capsys)
     assert code == 0
     assert json.loads(out)["suspects"] == held_out, "the saved model says the same"
+    assert json.loads(out)["target"]["reason"] == "y has 2 distinct text values", "nobody asked for a task"
     code, out, _ = truestep("data", "run", capsys=capsys)
     assert [line.split()[2] for line in out.splitlines() if "points.csv, line" in line] == [
         str(doubt["row"] + 2) for doubt in held_out

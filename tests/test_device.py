@@ -130,6 +130,55 @@ def test_determinism_is_not_switched_off_for_a_user_who_had_it_on():
         torch.use_deterministic_algorithms(mode=False)
 
 
+FLAGS = """
+import os, sys, torch
+from truestep.device import reproducible
+
+def flags():
+    import torch._inductor.config as compiler
+    return [
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.get_deterministic_debug_mode(),
+        torch.utils.deterministic.fill_uninitialized_memory,
+        compiler.deterministic,
+    ]
+"""
+
+
+@pytest.mark.parametrize("imported", ["before", "during", "after"])
+def test_reproducible_sets_the_flags_that_torch_s_own_switch_sets(imported):
+    script = {
+        "before": "off = flags()\nwith reproducible(0, threads=1):\n    ours = flags()\nagain = flags()\n",
+        "during": "with reproducible(0, threads=1):\n    ours = flags()\nagain = flags()\noff = again\n",
+        "after": "with reproducible(0, threads=1):\n    pass\nagain = off = flags()\n"
+        "with reproducible(0, threads=1):\n    ours = flags()\n",
+    }[imported]
+    check = """
+torch.use_deterministic_algorithms(True, warn_only=True)
+assert ours == flags() == [True, True, 1, True, True], ours
+torch.use_deterministic_algorithms(False)
+assert off == again == flags() == [False, False, 0, True, False], (off, again)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TORCHINDUCTOR")}
+    found = subprocess.run(
+        [sys.executable, "-c", FLAGS + script + check], capture_output=True, text=True, check=False, env=environment
+    )
+    assert not found.returncode, found.stderr
+
+
+def test_a_run_does_not_wait_for_the_import_of_a_compiler_that_it_does_not_use():
+    script = (
+        "import sys, torch\nfrom truestep.device import reproducible\n"
+        "with reproducible(0, threads=1):\n    torch.ones(2).sum()\n"
+        "assert 'torch._inductor' not in sys.modules\n"
+        "torch.use_deterministic_algorithms(True)\n"
+        "assert 'torch._inductor' in sys.modules, 'then torch.use_deterministic_algorithms will do'\n"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert not found.returncode, found.stderr
+
+
 def test_preserved_rng_gives_back_the_generators():
     expected = draws()  # any draw, so that the states are not fresh
     states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
+import sys
 import time
 from functools import partial
 from itertools import pairwise
@@ -25,6 +27,7 @@ from truestep.metrics import (
     RegressionMetrics,
     RunningMean,
     TokenMetrics,
+    why_undefined,
 )
 
 near = partial(pytest.approx, abs=1e-6, rel=1e-6, nan_ok=True)
@@ -154,7 +157,9 @@ def test_a_bin_of_confidence_contains_its_upper_end():
 
 @pytest.mark.parametrize("decimals", [8, 1, 0])  # ever more ties; 0: nearly constant scores
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_rankings_agree_with_sklearn_also_in_ties(decimals, seed):
+@pytest.mark.parametrize("rows", [metrics.ROWS, 7])  # 7: pieces, which end among equal scores
+def test_rankings_agree_with_sklearn_also_in_ties(decimals, seed, rows, monkeypatch):
+    monkeypatch.setattr(metrics, "ROWS", rows)
     probabilities, t = classes_of(300, 4, seed)
     rounded = probabilities.double().round(decimals=decimals)
     one, binary, many = rounded[:, 0], (t == 0).long(), torch.nn.functional.one_hot(t, 4)
@@ -446,6 +451,50 @@ def test_any_cutting_into_batches_gives_the_same(task, cuts):
         assert interval == near(whole.intervals(10)[name])
 
 
+@pytest.mark.parametrize("rows", [1, 7])
+@every_task
+def test_pieces_of_any_size_give_the_same(task, rows, monkeypatch):
+    make, rows_of = TASKS[task]
+    (outputs, targets), found = rows_of(97), []
+    for size in (metrics.ROWS, rows):
+        monkeypatch.setattr(metrics, "ROWS", size)
+        tally = make()
+        tally.update(outputs, targets)
+        found.append((tally.compute(), tally.intervals(10)))
+
+    (whole, whole_intervals), (pieced, pieced_intervals) = found
+    assert pieced == near(whole)
+    assert list(pieced_intervals) == list(whole_intervals)
+    for name, interval in whole_intervals.items():
+        assert pieced_intervals[name] == near(interval)
+
+
+EVALUATION = """
+import re, torch
+from truestep.metrics import BinaryMetrics
+def highest():  # memory of this process; ru_maxrss would begin with that of the one before it
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+def evaluate(probabilities, targets):
+    found = BinaryMetrics(keep_rows=True)
+    found.update(probabilities, targets)
+    found.compute()
+    found.intervals(2)
+torch.set_num_threads(1)
+evaluate(torch.rand(1000), torch.arange(1000) % 2)  # code is loaded
+rows = torch.rand(1_000_000), torch.arange(1_000_000) % 2
+before = highest()
+evaluate(*rows)
+print((highest() - before) / sum(tensor.nbytes for tensor in rows))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the highest memory is read from /proc")
+def test_evaluating_a_million_rows_takes_a_few_times_their_memory():
+    end = subprocess.run([sys.executable, "-c", EVALUATION], capture_output=True, text=True, check=True)
+
+    assert float(end.stdout) < 10  # 6 measured, a copy of the rows among them
+
+
 @every_task
 def test_the_callers_memory_may_be_reused_and_wears_no_gradient(task):
     make, rows_of = TASKS[task]
@@ -700,6 +749,38 @@ def test_running_mean_of_nothing_and_of_nan_is_nan():
     assert math.isnan(empty.compute())
     assert math.isnan(with_nan.compute())
     assert math.isnan(weightless.compute())
+
+
+@pytest.mark.parametrize(
+    ("tally", "outputs", "targets", "undefined"),
+    [
+        (
+            MulticlassMetrics(3, keep_rows=True),
+            [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]],
+            [0, 1],
+            "one class ('c') has no row",
+        ),
+        (
+            MulticlassMetrics(3, keep_rows=True),
+            [[0.9, 0.1, 0.0], [0.8, 0.2, 0.0]],
+            [0, 0],
+            "2 of 3 classes ('b', 'c') have",
+        ),
+        (BinaryMetrics(keep_rows=True), [0.2, 0.3], [0, 0], "one class ('b') has no row here to be ranked"),
+        (MultilabelMetrics(2, keep_rows=True), [[0.9, 0.1], [0.8, 0.2]], [[1, 0], [1, 1]], "every row here has one of"),
+        (RegressionMetrics(keep_rows=True), [1.0, 2.0], [3.0, 3.0], "all targets are equal here"),
+    ],
+)
+def test_what_rows_leave_undefined_has_a_reason_and_nothing_else_has(tally, outputs, targets, undefined):
+    tally.update(torch.tensor(outputs), torch.tensor(targets))
+    numbers = tally.compute()
+    found = why_undefined(numbers, tally.details(), ("a", "b", "c"))
+    assert found.keys() == {name for name, number in numbers.items() if math.isnan(number)} != set()
+    assert undefined in " ".join(found.values())
+
+    tally = RegressionMetrics(keep_rows=True)
+    tally.update(torch.tensor([math.nan, 1.0]), torch.tensor([1.0, 2.0]))
+    assert not why_undefined(tally.compute(), tally.details()), "what a model says wrongly is no fault of the rows"
 
 
 def test_running_mean_adds_in_float64_and_copies():

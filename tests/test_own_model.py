@@ -38,6 +38,10 @@ class Theirs(nn.Module):
     def forward(self, x):
         return self.layer(x)
 
+class Flat(nn.Module):
+    def __init__(self, num_inputs, num_outputs):
+        super().__init__()
+
 class Wide(nn.Module):
     def __init__(self, num_classes, width=4, length=9):
         super().__init__()
@@ -108,6 +112,9 @@ def nets(tmp_path):
         ("Theirs", VECTOR, {"depth": 1, "num_classes": 7}, {"in_features": 5, "num_classes": 7, "depth": 1}),
         ("Theirs", IMAGE, {}, {"in_features": 96, "num_classes": 3}),
         ("Theirs", SERIES, {}, {"in_features": 2, "num_classes": 3}),
+        ("Flat", TABLE, {}, {"num_inputs": 4, "num_outputs": 3}),
+        ("Flat", VECTOR, {}, {"num_inputs": 5, "num_outputs": 3}),
+        ("Flat", IMAGE, {}, {"num_inputs": 96, "num_outputs": 3}),
         ("Wide", IMAGE, {}, {"num_classes": 3}),  # how wide a network is, not an image
         ("Wide", TEXT, {}, {"num_classes": 3}),
         ("Picture", IMAGE, {}, {"in_chans": 1, "height": 8, "width": 12, "num_labels": 3}),

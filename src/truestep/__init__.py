@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from truestep import data as data
+    from truestep import doctor as doctor
     from truestep import metrics as metrics
     from truestep import models as models
     from truestep.batches import Batches as Batches
@@ -65,7 +66,7 @@ _HOMES = {
     "recipe": ["Recipe"],
     "run": ["Run", "train"],
 }
-_MODULES = ["data", "metrics", "models"]
+_MODULES = ["data", "doctor", "metrics", "models"]
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [*_HOME_OF, *_MODULES]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]

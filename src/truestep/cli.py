@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
+WITH_COMMAS = {  # choices whose values may be given as one word
+    f"{section.name}.{option.name}"
+    for section in fields(Recipe)
+    for option in section_fields(section.name)
+    if option.metadata["commas"]
+}
+FIGURES = ("metrics", "intervals_95", "undefined")
+
 app = App(
     name="truestep",
     help="PyTorch training you can trust, read, and leave at any time.",
@@ -43,7 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 3 refused, 4 not finite, 130 or 143 stopped."""
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
-        app(_with_values(_with_script(given)), exit_on_error=False, print_error=False)
+        app(
+            _with_values(_with_script(given)),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",  # and not an exit, before the last output is out
+        )
         sys.stdout.flush()  # here, where a full disk can still be reported
     except cyclopts.CycloptsError as error:
         _fail(str(error), InputError.exit_code)
@@ -62,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if place_of(error) is None:  # a bug of ours shows itself whole
             raise
         _fail(told(error), InputError.exit_code)
+    sys.exit(0)
 
 
 def _with_values(arguments: Sequence[str]) -> list[str]:
@@ -152,7 +166,11 @@ def _choices(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the user said, by full name."""
     said = {name.replace("__", "."): value for name, value in options.items() if value is not None}
     return {
-        name: {key: _toml_value(text) for key, text in value.items()} if isinstance(value, dict) else value
+        name: {key: _toml_value(text) for key, text in value.items()}
+        if isinstance(value, dict)
+        else tuple(part for text in value for part in text.split(","))
+        if name in WITH_COMMAS
+        else value
         for name, value in said.items()
     }
 
@@ -215,7 +233,7 @@ def _summary(finished: Run) -> None:
     print(f"\n{steps:,} update{'s' * (steps != 1)} in {results['seconds']:.1f} s ({best})", file=sys.stderr)
     if skipped:
         print(f"{skipped:,} more left out: their numbers were not finite", file=sys.stderr)
-    _print_figures(results["metrics"].get(split, {}), results["intervals_95"].get(split, {}), f"{split}_")
+    _print_figures({kind: results[kind].get(split, {}) for kind in FIGURES}, f"{split}_")
     print(
         f"\nfolder    {finished.folder}\nreport    {finished.folder / 'report.html'}\n"
         f"next      truestep evaluate {finished.folder}{_own_model(finished)}\n          truestep predict {finished.folder} NEW{_own_model(finished)}",
@@ -229,13 +247,19 @@ def _own_model(finished: Run) -> str:
     return f" --model {finished.recipe.model.name}" if is_code(finished.recipe.model.name) else ""
 
 
-def _print_figures(metrics: Mapping[str, float], intervals: Mapping[str, Sequence[float]], prefix: str) -> None:
+def _print_figures(found: Mapping[str, Mapping[str, Any]], prefix: str) -> None:
     from truestep.progress import digits
 
-    for name, value in metrics.items():
-        low, high = intervals.get(name, (math.nan, math.nan))
-        interval = f"   95 % interval {digits(low)} to {digits(high)}" if name in intervals else ""
+    undefined: dict[str, list[str]] = {}
+    for name, value in found["metrics"].items():
+        if name in found["undefined"]:
+            undefined.setdefault(found["undefined"][name], []).append(prefix + name)
+            continue
+        low, high = found["intervals_95"].get(name, (math.nan, math.nan))
+        interval = "" if math.isnan(low) else f"   95 % interval {digits(low)} to {digits(high)}"
         print(f"{prefix + name:<29} {digits(value)}{interval}")
+    for reason, names in undefined.items():
+        print(harmless(f"undefined: {', '.join(names)}: {reason}", 10_000))
 
 
 @app.command
@@ -264,7 +288,7 @@ def evaluate(
     if json:
         print(to_json(found))
     else:
-        _print_figures(found["metrics"], found["intervals_95"], f"{split}_" if source is None else "")
+        _print_figures(found, f"{split}_" if source is None else "")
 
 
 @app.command
@@ -417,7 +441,14 @@ def doctor(
     chosen, left_out = ([name for name in words.split(",") if name] for words in (select, ignore))
     sys.exit(
         examine(
-            script, arguments, module=module, steps=steps, select=chosen, ignore=left_out, kind=format, out=out,
+            script,
+            arguments,
+            module=module,
+            steps=steps,
+            select=chosen,
+            ignore=left_out,
+            kind=format,
+            out=out,
             exit_zero=exit_zero,
         )  # fmt: skip
     )

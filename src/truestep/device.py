@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+COMPILER = "torch._inductor.config"
+DETERMINISTIC = {  # what is read from the environment, once, at the start of
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS
+    "TORCHINDUCTOR_DETERMINISTIC": "1",  # torch's compiler
+}
 SMALL_MODEL = 1_000_000  # parameters; below it a second thread costs more in waiting than it computes
 
 
@@ -87,24 +93,41 @@ def reproducible(seed: int, threads: int, *, deterministic: bool = True) -> Gene
         deterministic: use algorithms that give the same bits every time. An operation that has none warns.
     """
     threads_before = torch.get_num_threads()
-    deterministic_before = torch.are_deterministic_algorithms_enabled()
-    warn_only_before = torch.is_deterministic_algorithms_warn_only_enabled()
-    workspace_before = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    mode_before, compiler_before = torch.get_deterministic_debug_mode(), _compiler_is_deterministic()
+    environment_before = {name: os.environ.get(name) for name in DETERMINISTIC}
     with preserved_rng():
         try:
             torch.set_num_threads(threads)
             if deterministic:
-                torch.use_deterministic_algorithms(mode=True, warn_only=True)
-                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, once, at its start
+                # What `torch.use_deterministic_algorithms` does, but for its import of the compiler, which takes a second.
+                torch.set_deterministic_debug_mode("warn")
+                _make_compiler_deterministic(mode=True)
+                for name, value in DETERMINISTIC.items():
+                    os.environ.setdefault(name, value)
             torch.manual_seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002  a user's data set may draw from the global generator
             random.seed(seed)
             yield
         finally:
             torch.set_num_threads(threads_before)
-            torch.use_deterministic_algorithms(deterministic_before, warn_only=warn_only_before)
-            if workspace_before is None:
-                os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+            torch.set_deterministic_debug_mode(mode_before)
+            _make_compiler_deterministic(mode=compiler_before)
+            for name, value in environment_before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+
+
+def _compiler_is_deterministic() -> bool:
+    """Return what torch's compiler is set to; what it will be, where nothing has imported it yet."""
+    config = sys.modules.get(COMPILER)
+    return os.environ.get("TORCHINDUCTOR_DETERMINISTIC") == "1" if config is None else config.deterministic
+
+
+def _make_compiler_deterministic(*, mode: bool) -> None:
+    """Set torch's compiler, if something has imported it; if that comes later, the environment tells it."""
+    config: Any = sys.modules.get(COMPILER)
+    if config is not None:
+        config.deterministic = mode
 
 
 @contextmanager

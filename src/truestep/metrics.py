@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from functools import reduce
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ from truestep.distributed import all_gather, all_rows, all_sum, world_size
 from truestep.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     WeighRows = Callable[[Tensor, Tensor], Callable[[Tensor], Numbers]]
 
 NUM_BINS = 15  # of the calibration error
+ROWS = 1 << 16  # looked at together, so that what is made of them on the way does not grow with all
 _SHARES = [
     "accuracy",
     "balanced_accuracy",
@@ -229,7 +231,8 @@ def expected_calibration_error(probabilities: Tensor, targets: Tensor, num_bins:
     """
     probabilities, targets = _on_cpu(probabilities), _on_cpu(targets)
     _check_probabilities("calibration error", probabilities, targets)
-    return _gaps(_both_classes(probabilities), targets, num_bins).sum(0).abs().sum() / len(targets)
+    sums = [_binned_gaps(probabilities[rows], targets[rows], num_bins).sum(0) for rows in _spans(len(targets))]
+    return torch.stack(sums).sum(0).abs().sum() / len(targets)
 
 
 def roc_auc(scores: Tensor, targets: Tensor) -> Tensor:
@@ -282,50 +285,68 @@ def _both_classes(probabilities: Tensor) -> Tensor:
     return probabilities if probabilities.ndim == 2 else torch.stack([1 - probabilities, probabilities], 1)
 
 
-def _gaps(probabilities: Tensor, targets: Tensor, num_bins: int = NUM_BINS) -> Tensor:
-    """(N, bins): confidence minus correctness of each row in the column of its confidence, 0 elsewhere."""
-    confidence, predictions = probabilities.max(1)
-    gaps = confidence.double() - (predictions == targets).double()
-    bins = ((confidence.double() * num_bins).ceil() - 1).clamp(0, num_bins - 1)
-    columns = torch.arange(num_bins, device=bins.device)
-    return gaps[:, None].where((bins[:, None] == columns) | gaps[:, None].isnan(), 0.0)
+def _gaps(probabilities: Tensor, targets: Tensor, num_bins: int = NUM_BINS) -> tuple[Tensor, Tensor]:
+    """Confidence minus correctness of each row, (N,) float64, and the bin of its confidence, (N,) int64; NaN is in the first."""
+    confidence, predictions = _both_classes(probabilities).max(1)
+    confidence = confidence.double()
+    bins = ((confidence * num_bins).ceil() - 1).clamp(0, num_bins - 1)
+    return confidence - (predictions == targets).double(), bins.nan_to_num().long()
+
+
+def _binned_gaps(probabilities: Tensor, targets: Tensor, num_bins: int = NUM_BINS) -> Tensor:
+    """(N, bins): the gap of each row in the column of its bin, 0 elsewhere; summed on a GPU in an order that is fixed."""
+    gaps, bins = _gaps(probabilities, targets, num_bins)
+    return gaps[:, None].where(bins[:, None] == torch.arange(num_bins, device=bins.device), 0.0)
 
 
 class _Ranking:
     """The rows in descending order of score, cut into steps of equal score, of which only those with positives matter.
 
-    Sorted once, because an area under the curve is then a few cumulative sums of the weights of the rows.
+    Sorted once, because an area under the curve is then a few cumulative sums of the weights of the rows. These are made
+    a piece at a time; a piece ends where a step does.
     """
 
     def __init__(self, scores: Tensor, positive: Tensor) -> None:
         self.nan = _nan_if_any(scores)
-        self.order = scores.argsort(descending=True)
-        _, step_of_row, sizes = scores[self.order].unique_consecutive(return_inverse=True, return_counts=True)
-        self.positives = positive[self.order].nonzero().squeeze(1)
-        steps, positives_in_step = step_of_row[self.positives].unique_consecutive(return_counts=True)
-        self.ends = sizes.cumsum(0)[steps]
-        self.begins = self.ends - sizes[steps]
-        self.found_at = F.pad(positives_in_step.cumsum(0), (1, 0))
+        self.pieces: list[tuple[Tensor, ...]] = []
+        scores, order = scores.sort(descending=True)
+        last = (scores[1:] != scores[:-1]).nonzero().squeeze(1)  # of each step but the last
+        ends = F.pad(last, (0, 1), value=len(scores) - 1).add_(1)
+        narrow = torch.int32 if len(scores) < 1 << 31 else torch.int64
+        cuts = ends[torch.searchsorted(ends, torch.tensor([*range(ROWS, len(scores), ROWS), len(scores)]))]
+        for start, end in pairwise([0, *cuts.unique_consecutive().tolist()]):
+            rows, first = order[start:end], int(torch.searchsorted(ends, start, right=True))
+            steps_end = ends[first : int(torch.searchsorted(ends, end, right=True))] - start
+            positives = positive[rows].nonzero().squeeze(1)
+            steps, found = torch.searchsorted(steps_end, positives, right=True).unique_consecutive(return_counts=True)
+            begins, found_at = F.pad(steps_end, (1, 0))[steps], F.pad(found.cumsum(0), (1, 0))
+            piece = rows, positives, begins, steps_end[steps], found_at
+            self.pieces.append(tuple(places.to(narrow) for places in piece))
 
     def areas(self, weights: Tensor) -> Tensor:
         """(2, R): area under the ROC curve and average precision, from whole-number weights (R, N) of the rows."""
-        ordered = weights.index_select(1, self.order)
-        passed = F.pad(ordered.cumsum(1, dtype=torch.float64), (1, 0))
-        found = F.pad(ordered.index_select(1, self.positives).cumsum(1, dtype=torch.float64), (1, 0))
-        found = found.index_select(1, self.found_at)  # before the first step, then after each
-        before, after = passed.index_select(1, self.begins), passed.index_select(1, self.ends)
-        gained, wrong_twice = found.diff(), before + after - found[:, :-1] - found[:, 1:]
-        positives, total = found[:, -1], passed[:, -1]
-        roc = 1 - (gained * wrong_twice).sum(1) / (2 * positives * (total - positives))
-        return torch.stack([roc, (gained * found[:, 1:] / after.clamp(min=1)).sum(1) / positives]) + self.nan
+        total = positives = torch.zeros(len(weights), 1, dtype=torch.float64)  # in the pieces so far
+        wrong_twice = precision = torch.zeros(len(weights), dtype=torch.float64)
+        for rows, positive, begins, ends, found_at in self.pieces:
+            ordered = weights.index_select(1, rows)
+            passed = F.pad(ordered.cumsum(1, dtype=torch.float64), (1, 0)) + total
+            found = F.pad(ordered.index_select(1, positive).cumsum(1, dtype=torch.float64), (1, 0)) + positives
+            found = found.index_select(1, found_at)  # before the first step, then after each
+            before, after = passed.index_select(1, begins), passed.index_select(1, ends)
+            gained = found.diff()
+            wrong_twice = wrong_twice + (gained * (before + after - found[:, :-1] - found[:, 1:])).sum(1)
+            precision = precision + (gained * found[:, 1:] / after.clamp(min=1)).sum(1)
+            total, positives = passed[:, -1:], found[:, -1:]
+        total, positives = total.squeeze(1), positives.squeeze(1)
+        roc = 1 - wrong_twice / (2 * positives * (total - positives))
+        return torch.stack([roc, precision / positives]) + self.nan
 
 
 def _rankings(scores: Tensor, targets: Tensor) -> list[_Ranking]:
     if scores.shape == targets.shape:
-        scores, positive = _columns(scores), _columns(targets) > 0
-    else:
-        positive = targets[:, None] == torch.arange(scores.shape[1])
-    return [_Ranking(*column) for column in zip(scores.unbind(1), positive.unbind(1), strict=True)]
+        scores, targets = _columns(scores), _columns(targets)
+        return [_Ranking(scores[:, index], targets[:, index] > 0) for index in range(scores.shape[1])]
+    return [_Ranking(scores[:, index], targets == index) for index in range(scores.shape[1])]
 
 
 def _mean_areas(rankings: list[_Ranking], weights: Tensor) -> Tensor:
@@ -442,10 +463,14 @@ def _weighted_medians(errors: Tensor, order: Tensor, weights: Tensor) -> Tensor:
     if total == 0:
         return torch.full((len(weights),), math.nan, dtype=torch.float64)
     middle = torch.tensor([(total + 1) // 2, total // 2 + 1], dtype=torch.float64).expand(len(weights), 2).contiguous()
-    medians = [
-        column[torch.searchsorted(weights.index_select(1, rows).cumsum(1, dtype=torch.float64), middle)].mean(1)
-        for column, rows in zip(errors.unbind(1), order.unbind(1), strict=True)
-    ]
+    medians: list[Tensor] = []
+    for column, ranked in zip(errors.unbind(1), order.unbind(1), strict=True):
+        passed, places = torch.zeros(len(weights), 1, dtype=torch.float64), torch.zeros_like(middle, dtype=torch.int64)
+        for rows in _spans(len(ranked)):
+            sums = weights.index_select(1, ranked[rows]).cumsum(1, dtype=torch.float64) + passed
+            places += torch.searchsorted(sums, middle)  # all of a piece that comes before the middle
+            passed = sums[:, -1:]
+        medians.append(column[places].mean(1))
     return torch.stack(medians).mean(0) + _nan_if_any(errors)
 
 
@@ -473,7 +498,8 @@ class Metrics(ABC):
         self._check(outputs, targets)
         if targets.numel() == 0:
             return
-        self._state = self._merge(self._state, self._count(outputs, targets).cpu())
+        for rows in _spans(len(targets)):
+            self._state = self._merge(self._state, self._count(outputs[rows], targets[rows]).cpu())
         if self._weigh_rows:  # copies, because the caller may reuse its memory
             self._rows.append((outputs.to("cpu", copy=True), targets.to("cpu", copy=True)))
 
@@ -526,8 +552,12 @@ class Metrics(ABC):
         return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
 
     def _kept_rows(self) -> tuple[Tensor, Tensor]:
-        outputs, targets = zip(*self._rows, strict=True) if self._rows else ([torch.empty(0)], [torch.empty(0)])
-        return torch.cat(list(outputs)), torch.cat(list(targets))
+        if not self._rows:
+            return torch.empty(0), torch.empty(0)
+        if len(self._rows) > 1:  # once, and in place of the parts
+            outputs, targets = zip(*self._rows, strict=True)
+            self._rows = [(torch.cat(list(outputs)), torch.cat(list(targets)))]
+        return self._rows[0]
 
     def _all_numbers(self) -> Numbers:
         numbers = self._numbers()
@@ -577,7 +607,7 @@ class _ClassMetrics(Metrics):
         probabilities, targets = _both_classes(outputs), targets.long()
         matrix = _count_pairs(probabilities.argmax(1), targets, self._num_classes).flatten().double()
         loss, in_top = _log_losses(outputs, targets).sum(), _in_top(probabilities, targets, 5).sum().double()
-        return torch.cat([matrix, _gaps(probabilities, targets).sum(0), loss[None], in_top[None]])
+        return torch.cat([matrix, _binned_gaps(probabilities, targets).sum(0), loss[None], in_top[None]])
 
     def _numbers(self) -> Numbers:
         matrix, gaps, loss, in_top = self._parts()
@@ -723,21 +753,62 @@ class TokenMetrics(Metrics):
         return {"token_accuracy": self._state[0] / self._state[1]}
 
 
+def why_undefined(
+    numbers: Mapping[str, float], details: Mapping[str, Any], class_names: Sequence[str] | None = None
+) -> dict[str, str]:
+    """Return, for each number that is NaN because of the rows it was asked about, the reason in words.
+
+    A number that is NaN because outputs were is not among them.
+
+    Args:
+        numbers: as `Metrics.compute` gives them, and the loss.
+        details: as `Metrics.details` gives them.
+        class_names: of the classes or labels; left out, they are called by their numbers.
+    """
+    if any(math.isnan(numbers.get(name, 0.0)) for name in ("loss", "log_loss", "rmse")):
+        return {}
+    found: dict[str, str] = {}
+    support = [row["support"] for row in details.get("per_class", ())]
+    names = [str(number) for number in range(len(support))] if class_names is None else class_names
+    absent = [name for name, rows in zip(names, support, strict=False) if not rows]
+    some = ", ".join(map(repr, absent[:3])) + ", ..." * (len(absent) > 3)
+    for name in (name for name, number in numbers.items() if math.isnan(number)):
+        if name == "r2":
+            found[name] = "all targets are equal here, so there is nothing to explain"
+        elif name in ("roc_auc", "average_precision") and absent:
+            classes = f"{len(absent)} of {len(support)} classes" if len(absent) > 1 else "one class"
+            found[name] = f"{classes} ({some}) {'have' if len(absent) > 1 else 'has'} no row here to be ranked"
+        elif name == "roc_auc" and support:
+            found[name] = "every row here has one of the labels, and none is left to rank it above"
+        elif support:
+            found[name] = "the class is neither among the rows here nor predicted"
+    return found
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Kept rows: from whole-number weights (R, N) of the rows to numbers, each (R,), sorted and squared once for all resamples
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def _weigh_class_rows(probabilities: Tensor, targets: Tensor) -> Callable[[Tensor], Numbers]:
-    targets, rankings = targets.long(), _rankings(probabilities, targets)
-    losses, gaps = _log_losses(probabilities, targets).double(), _gaps(_both_classes(probabilities), targets)
+    targets, rankings, count = targets.long(), _rankings(probabilities, targets), len(targets)
+    losses, gaps = torch.empty(2, count, dtype=torch.float64)
+    bins = torch.empty(count, dtype=torch.uint8)
+    for rows in _spans(count):
+        losses[rows] = _log_losses(probabilities[rows], targets[rows])
+        gaps[rows], bins[rows] = _gaps(probabilities[rows], targets[rows])
 
     def numbers_of(weights: Tensor) -> Numbers:
-        shares = weights.double() / len(targets)
+        loss = torch.zeros(len(weights), dtype=torch.float64)
+        binned = torch.zeros(len(weights), NUM_BINS, dtype=torch.float64)
+        for rows in _spans(count):
+            shares = weights[:, rows].double().div_(count)
+            loss += shares @ losses[rows]
+            binned.scatter_add_(1, bins[rows].long().expand(shares.shape), shares.mul_(gaps[rows]))
         roc, precision = _mean_areas(rankings, weights)
         return {
-            "log_loss": shares @ losses,
-            "calibration_error": (shares @ gaps).abs().sum(1),
+            "log_loss": loss,
+            "calibration_error": binned.abs().sum(1),
             "roc_auc": roc,
             "average_precision": precision,
         }
@@ -746,30 +817,41 @@ def _weigh_class_rows(probabilities: Tensor, targets: Tensor) -> Callable[[Tenso
 
 
 def _weigh_label_rows(probabilities: Tensor, targets: Tensor) -> Callable[[Tensor], Numbers]:
-    columns, rankings = _label_columns(probabilities, targets), _rankings(probabilities, targets)
+    rankings = _rankings(probabilities, targets)
+    columns = torch.empty(len(targets), 3 * _columns(targets).shape[1] + 4, dtype=torch.float64)
+    for rows in _spans(len(targets)):
+        columns[rows] = _label_columns(probabilities[rows], targets[rows])
 
     def numbers_of(weights: Tensor) -> Numbers:
         roc, precision = _mean_areas(rankings, weights)
-        return _label_numbers(weights.double() @ columns) | {"roc_auc": roc, "average_precision": precision}
+        return _label_numbers(_weighted_sums(weights, columns)) | {"roc_auc": roc, "average_precision": precision}
 
     return numbers_of
 
 
 def _weigh_value_rows(values: Tensor, targets: Tensor) -> Callable[[Tensor], Numbers]:
-    targets = _columns(targets).double()
-    errors, offsets = _columns(values).double() - targets, targets - targets.mean(0)
-    columns = torch.cat([offsets, offsets.square(), errors.square(), errors.abs()], 1)
-    sorted_errors, order = errors.abs().sort(0)
+    values, targets = _columns(values), _columns(targets)
+    (count, outputs), mean = targets.shape, targets.double().mean(0)
+    columns = torch.empty(count, 4 * outputs, dtype=torch.float64)
+    for rows in _spans(count):
+        errors, offsets = values[rows].double() - targets[rows].double(), targets[rows].double() - mean
+        columns[rows] = torch.cat([offsets, offsets.square(), errors.square(), errors.abs()], 1)
+    sorted_errors, order = columns[:, -outputs:].sort(0)
 
     def numbers_of(weights: Tensor) -> Numbers:
-        shift, squares, squared_errors, absolute_errors = (weights.double() @ columns).chunk(4, 1)
-        spread = squares - shift.square() / len(targets)
+        shift, squares, squared_errors, absolute_errors = _weighted_sums(weights, columns).chunk(4, 1)
+        spread = squares - shift.square() / count
         spread = spread.where(spread > 1e-12 * squares, 0.0)  # a resample of equal targets, but for rounding
-        moments = [torch.full_like(spread, len(targets)), shift, spread, squared_errors, absolute_errors]
+        moments = [torch.full_like(spread, count), shift, spread, squared_errors, absolute_errors]
         medians = _weighted_medians(sorted_errors, order, weights)
         return _value_numbers(torch.stack(moments, -1)) | {"median_absolute_error": medians}
 
     return numbers_of
+
+
+def _weighted_sums(weights: Tensor, columns: Tensor) -> Tensor:
+    """(R, K) float64, from weights (R, N) and float64 columns (N, K)."""
+    return reduce(torch.add, (weights[:, rows].double() @ columns[rows] for rows in _spans(len(columns))))
 
 
 def _pieces(resamples: int, size: int) -> list[int]:
@@ -781,9 +863,12 @@ def _pieces(resamples: int, size: int) -> list[int]:
 
 def _row_weights(num_rows: int, resamples: int, rng: np.random.Generator) -> Tensor:
     """How often each row is drawn in each resample: (R, N) float32."""
-    drawn = rng.integers(num_rows, size=(resamples, num_rows)) + num_rows * np.arange(resamples)[:, None]
-    counts = np.bincount(drawn.ravel(), minlength=resamples * num_rows).astype(np.float32)
-    return torch.from_numpy(counts).view(resamples, num_rows)
+    weights, once = torch.zeros(resamples, num_rows), torch.ones(())
+    for times in weights:
+        for rows in _spans(num_rows):
+            drawn = torch.from_numpy(rng.integers(num_rows, size=rows.stop - rows.start))
+            times.scatter_add_(0, drawn, once.expand(len(drawn)))
+    return weights
 
 
 def _joined(pieces: Iterable[Numbers]) -> Numbers:
@@ -849,6 +934,11 @@ class RunningMean:
 # ---------------------------------------------------------------------------------------------------------------------
 # What comes in
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _spans(count: int) -> list[slice]:
+    """Cut so many rows into pieces; no rows are one piece too."""
+    return [slice(start, min(start + ROWS, count)) for start in range(0, max(count, 1), ROWS)]
 
 
 def _widest(tensor: Tensor) -> Tensor:

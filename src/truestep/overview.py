@@ -236,10 +236,11 @@ def doubts(
     if predicted.ndim > 1 + data.target.has_classes or not bool(predicted.isfinite().all()):
         return None
     odd = suspects(predicted, known[rows], class_names=data.target.class_names, rows=rows, most=most or len(rows))
-    split = {row: name for name, part in parts.items() for row in part.rows.tolist()}
-    found = [_doubt(data, row, split[row["row"]]) for row in odd.to_dicts()]
+    is_test = torch.zeros(len(known), dtype=torch.bool).index_fill_(0, data.test.rows, True)
+    splits = ["test" if is_test[row] else "valid" for row in odd["row"]]
+    found = [_doubt(data, row, split) for row, split in zip(odd.to_dicts(), splits, strict=True)]
     if images and data.encoder.spec["kind"] == "image":
-        shown = (_pixels(data.splits[split[row]], row) for row in odd["row"])
+        shown = (_pixels(data.splits[split], row) for row, split in zip(odd["row"], splits, strict=True))
         return [doubt | {"image": _data_uri(pixels)} for doubt, pixels in zip(found, shown, strict=True)]
     return found
 

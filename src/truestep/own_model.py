@@ -22,7 +22,7 @@ from truestep.code import load_code, told
 from truestep.errors import InputError, did_you_mean
 
 OUTPUTS = ("num_outputs", "num_classes", "num_labels", "out_features", "output_size", "output_dim")
-FEATURES = ("num_features", "in_features", "input_dim", "input_size")
+FEATURES = ("num_features", "num_inputs", "in_features", "input_dim", "input_size")
 CHANNELS = ("channels", "in_channels", "in_chans", "num_channels")
 TOKENS = ("vocabulary", "vocab_size", "num_tokens", "num_embeddings")
 TOGETHER = {"height": "width", "width": "height"}  # `width` alone is how wide a network is, not an image

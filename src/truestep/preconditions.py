@@ -14,17 +14,52 @@ from torch.utils.data import Dataset
 
 from truestep import distributed
 from truestep.batches import Batches
+from truestep.code import is_code
 from truestep.device import Precision
 from truestep.errors import InputError, did_you_mean
 from truestep.evaluation import known_metrics
 from truestep.nest import tensors_of
 from truestep.nonfinite import POLICIES
+from truestep.optimizers import SCHEDULES
+from truestep.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
     from truestep.objectives import Objective
+
+
+NEEDS = {  # choices that only some objectives, optimizers and schedules heed
+    "objective.loss": ("objective", {"regression"}),
+    "objective.label_smoothing": ("objective", {"multiclass"}),
+    "objective.balance": ("objective", {"multiclass", "binary"}),
+    "optimizer.momentum": ("optimizer", {"sgd", "muon"}),
+    "optimizer.nesterov": ("optimizer", {"sgd"}),
+    "schedule.warmup": ("schedule", {*SCHEDULES} - {"plateau"}),
+}
+
+
+def check_heeded(recipe: Recipe, objective: str) -> None:
+    """Raise InputError for a choice that nothing heeds, which would leave a wrong belief.
+
+    What is switched off (0 or false), or is as it is by default, does no harm.
+
+    Args:
+        recipe: of the run.
+        objective: its name; "auto" while nobody knows, which passes over what depends on it.
+    """
+    found = {"objective": objective, "optimizer": recipe.optimizer.name, "schedule": recipe.schedule.name}
+    for choice, (what, heeding) in NEEDS.items():
+        value, name = recipe.get(choice), found[what]
+        if value and value != Recipe().get(choice) and name not in {*heeding, "auto"}:
+            hint = ""
+            if what == "optimizer" and is_code(name):
+                hint = f" What it takes is given as --optimizer.args.{choice.partition('.')[2]}."
+            raise InputError(
+                f"{choice}: expected {what} {' or '.join(sorted(heeding))} for this choice, found {name}, "
+                f"on which it has no effect. Leave it out.{hint}"
+            )
 
 
 def check_steps(

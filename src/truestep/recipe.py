@@ -27,10 +27,11 @@ def choice(
     short: str | None = None,
     least: float = -math.inf,
     below: float = math.inf,
+    commas: bool = False,
 ) -> Any:
-    """Return a field with its help text, its short name, and its range [least, below)."""
+    """Return a field with its help text, its short name, its range [least, below), and whether a list may have commas."""
     made: dict[str, Any] = {"default_factory": default} if callable(default) else {"default": default}
-    return field(**made, metadata={"help": text, "short": short, "least": least, "below": below})
+    return field(**made, metadata={"help": text, "short": short, "least": least, "below": below, "commas": commas})
 
 
 TINY = math.ulp(0.0)  # the least number above 0
@@ -51,6 +52,7 @@ class DataChoices:
     split: Literal["auto", "rows", "groups", "time"] = choice("auto", "what decides where a row belongs")
     stratify: bool = choice(False, "exactly the same shares of classes in every split; added rows may then move others")
     drop: tuple[str, ...] = choice((), "columns to leave out")
+    missing: tuple[str, ...] = choice((), "words that stand for no value, besides NA, none and the like", commas=True)
     kinds: dict[str, str] = choice(dict, "column kinds to use instead of those found, as --data.kinds.COLUMN KIND")
     scale: Literal["standard", "quantile"] = choice("standard", "of numbers: mean and deviation, or ranks")
     window: int = choice(

@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,10 +35,10 @@ from truestep.device import Precision, choose, choose_threads, reproducible
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError, TruestepError
 from truestep.evaluation import measure
 from truestep.loop import Fitted, fit
-from truestep.metrics import higher_is_better
+from truestep.metrics import higher_is_better, why_undefined
 from truestep.objectives import Binary, Multiclass, Multilabel, NextToken, Objective, Regression
 from truestep.optimizers import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, build_optimizer, build_schedule
-from truestep.preconditions import check_monitor
+from truestep.preconditions import check_heeded, check_monitor
 from truestep.prediction import Predictor, preparation
 from truestep.progress import Counter
 from truestep.recipe import Recipe, short_names
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+    from truestep.data import Target
     from truestep.keyed import Keys
     from truestep.objectives import Metrics
 
@@ -138,6 +139,7 @@ def train(
         _check_prolonged(Recipe.from_toml(Path(resume) / "recipe.toml"), made)
     if source is None and not made.data.source:
         raise InputError("source: expected data to train on, found none. Try: truestep train digits")
+    check_heeded(made, made.objective.name)
     path = Path(out) if out is not None else None
     if path and resume is None:
         folder.check_free(path)
@@ -167,6 +169,7 @@ def _run(
             world_size=distributed.world_size(),
             max_steps=recipe.train.max_steps,
         )
+    check_heeded(recipe, data.target.task)
     objective = choose_objective(recipe, data)
     check_monitor(objective, recipe.train.monitor)
     recipe = resolve(recipe, data, device)
@@ -212,9 +215,9 @@ def _run(
                 before_epoch=_unfreezing(frozen, recipe),
             )  # fmt: skip
         if "valid" in held_out and not fitted.best.epoch:
-            raise NonFiniteError(f"{path}: no epoch had a finite {recipe.train.monitor}. Lower the learning rate.")
+            _refuse_monitor(path, recipe, data, *measure(model, held_out["valid"], objective, precision=precision))
         figures = {
-            name: _figures(objective, *measure(model, batches, objective, precision=precision))
+            name: _figures(objective, data.target, *measure(model, batches, objective, precision=precision))
             for name, batches in held_out.items()
         }
     results = _results(recipe, data, fitted, figures, size)
@@ -342,10 +345,11 @@ def evaluate_folder(
         data = _same_data(path, recipe)
         if not len(part := data.splits[split]):
             raise InputError(f"split: this run has no {split} rows.")
-        return {"split": split} | _figures(predictor.objective, *predictor.measure(_held_out(predictor, part)))
+        batches = _held_out(predictor, part)
+        return {"split": split} | _figures(predictor.objective, predictor.target, *predictor.measure(batches))
     labelled = call_code(source, "data") if is_code(source) else source
     batches = predictor.batches(predictor.encoder.encode_labelled(labelled, predictor.target))
-    return {"split": Path(source).name} | _figures(predictor.objective, *predictor.measure(batches))
+    return {"split": Path(source).name} | _figures(predictor.objective, predictor.target, *predictor.measure(batches))
 
 
 def look_at_folder(path: Path | str, *, model: str | None = None, show: bool = False) -> dict[str, Any]:
@@ -362,7 +366,8 @@ def look_at_folder(path: Path | str, *, model: str | None = None, show: bool = F
     predictor = Predictor.load(path, own_model=model)
     if not recipe.data.source:
         raise InputError(f"{path}: this run's data came from Python; its report says what was understood of them.")
-    data = _same_data(path, recipe, show=show)
+    # Its recipe names the task, whoever chose it; the model remembers why.
+    data = replace(_same_data(path, recipe, show=show), target=predictor.target)
     return overview.describe(data) | {"suspects": overview.doubts(predictor, data)}
 
 
@@ -570,15 +575,27 @@ def stop_on_signals() -> Generator[Callable[[], Interrupted | None]]:
             signal.signal(number, handler)
 
 
-def _figures(objective: Objective, loss: float, metrics: Metrics | None) -> dict[str, Any]:
-    """Return the metrics of a split, their intervals, and what else there is to show."""
+def _figures(objective: Objective, target: Target, loss: float, metrics: Metrics | None) -> dict[str, Any]:
+    """Return the metrics of a split, their intervals, why some are undefined, and what else there is to show."""
     if metrics is None:
-        return {"metrics": objective.from_loss(loss), "intervals_95": {}, "details": {}}
+        return {"metrics": objective.from_loss(loss), "intervals_95": {}, "details": {}, "undefined": {}}
+    numbers, details = objective.from_loss(loss) | metrics.compute(), metrics.details()
     return {
-        "metrics": objective.from_loss(loss) | metrics.compute(),
+        "metrics": numbers,
         "intervals_95": {name: list(interval) for name, interval in metrics.intervals().items()},
-        "details": metrics.details(),
+        "details": details,
+        "undefined": why_undefined(numbers, details, target.class_names),
     }
+
+
+def _refuse_monitor(path: Path, recipe: Recipe, data: Data, loss: float, metrics: Metrics | None) -> None:
+    """Say why no epoch was the best: its metric can't be known of these rows, or nothing was finite."""
+    monitor = recipe.train.monitor
+    known = {} if metrics is None else {"loss": loss} | metrics.compute()
+    why = why_undefined(known, metrics.details() if metrics else {}, data.target.class_names)
+    if reason := why.get(monitor.removeprefix("valid_")):
+        raise NonFiniteError(f"{path}: {monitor} is undefined: {reason}. Watch another with --monitor.")
+    raise NonFiniteError(f"{path}: no epoch had a finite {monitor}. Lower the learning rate.")
 
 
 def _results(
@@ -596,7 +613,7 @@ def _results(
         "parameters": size,
         **{
             kind: {name: found[kind] for name, found in figures.items()}
-            for kind in ("metrics", "intervals_95", "details")
+            for kind in ("metrics", "intervals_95", "details", "undefined")
         },
         "classes": data.target.class_names,
         "examples": {name: len(split) for name, split in data.splits.items()},

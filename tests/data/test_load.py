@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pytest
 import torch
 
 from truestep.data import bundled, load, read_table
+from truestep.data.encoder import encoder_from_json
 from truestep.errors import InputError
 from truestep.nest import take
 
@@ -104,3 +107,85 @@ def test_the_same_words_are_missing_in_files_and_frames(tmp_path):
     found = [load(source, target="y") for source in (frame, tmp_path / "x.csv", tmp_path / "x.parquet")]
     assert found[0].encoder == found[1].encoder == found[2].encoder
     assert found[0].encoder.numeric[0].indicator
+
+
+@pytest.mark.parametrize("limit", [1 << 27, 10])
+def test_words_that_a_user_calls_missing_are_so_in_files_and_frames_and_for_predictions(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr("truestep.data.csv_file.IN_MEMORY", limit)  # below it, columns are kept on the disk
+    words = ["1.5", "Unknown", "tbd ", "2.5"]
+    frame = pl.DataFrame(
+        {"x": [words[i % 4] for i in range(80)], "z": ["TBD", "u"] * 40, "y": ["a", "b", "b"] * 26 + ["tbd"] * 2}
+    )
+    frame.write_csv(tmp_path / "x.csv")
+    frame.with_columns(pl.col("x").cast(pl.Categorical)).write_parquet(tmp_path / "x.parquet")
+    plain = frame.with_columns(pl.all().str.strip_chars().str.replace("(?i)^(unknown|tbd)$", "NA"))
+    plain.write_csv(tmp_path / "plain.csv")
+    expected = load(tmp_path / "plain.csv", target="y")
+    for source in (frame, tmp_path / "x.csv", tmp_path / "x.parquet"):
+        data = load(source, target="y", missing=["UNKNOWN", "tbd"])
+        assert [column.kind for column in data.facts.columns] == ["numeric", "categorical", "target"]
+        assert data.train.targets.tolist() == expected.train.targets.tolist()
+        assert data.encoder.missing == ("unknown", "tbd")
+        assert any("column 'x': 20 cells 'Unknown' read as missing" in note for note in data.facts.notes)
+        again = encoder_from_json(json.loads(json.dumps(data.encoder.to_json())))
+        assert again == data.encoder
+        encoded = again.encode(again.read(source if isinstance(source, pl.DataFrame) else str(source)))
+        for name, part in expected.encoder.encode(plain).items():
+            assert torch.equal(encoded[name], part)
+    assert load(frame, target="y").facts.columns[0].kind == "categorical"
+
+
+def test_a_missing_text_is_empty_for_training_and_predictions_alike():
+    frame = pl.DataFrame({"text": ["good words here", "bad words here", "removed"] * 20, "y": ["a", "b", "a"] * 20})
+    data = load(frame, target="y", kinds={"text": "text"}, missing=["Removed"])
+    assert any("20 of 60 texts are empty" in note for note in data.facts.notes)
+    encoder = encoder_from_json(data.encoder.to_json())
+    assert encoder.encode(pl.DataFrame({"text": ["REMOVED"]}))[0] == encoder.encode(pl.DataFrame({"text": [""]}))[0]
+
+
+def test_words_that_are_missing_are_for_data_that_may_have_words():
+    with pytest.raises(InputError, match=r"^data\.missing: expected data of kind table or"):
+        load((torch.rand(40, 3), torch.arange(40) % 2), missing=["x"])
+
+
+def test_targets_that_are_nearly_numbers_name_the_words_in_the_way():
+    frame = pl.DataFrame(
+        {"x": [i / 3 for i in range(100)], "y": [str(i * 7 / 11) for i in range(98)] + ["open", "-999x"]}
+    )
+    with pytest.raises(
+        InputError,
+        match=r"'open' \(table, row 98\) is no number, nor is '-999x'; if they stand for no value: --data\.missing open,-999x$",
+    ):
+        load(frame, target="y")
+    data = load(frame, target="y", missing=["open", "-999x"])
+    assert (data.target.task, data.facts.rows) == ("regression", 98)
+
+
+def test_windows_that_are_mostly_padding_are_noted(tmp_path):
+    for number in range(20):
+        (tmp_path / f"{number}.txt").write_text(f"a short text, number {number}")
+    notes = load(str(tmp_path), length=256).facts.notes
+    assert any("no text has more than" in note and "padding; --data.length 24 would do" in note for note in notes), (
+        notes
+    )
+    assert not load(str(tmp_path), length=32).facts.notes
+
+
+def test_a_wide_table_asks_polars_few_things_about_each_column(tmp_path, monkeypatch):
+    """Each question costs a tenth of a millisecond, however few rows there are; there were 53 for a column."""
+    columns = 300
+    rows = [[f"{(row * (column + 3)) % 97 / 7:.4f}" for column in range(columns)] for row in range(60)]
+    lines = [",".join([*cells, str(row % 2)]) for row, cells in enumerate(rows)]
+    file = tmp_path / "wide.csv"
+    file.write_text("\n".join([",".join([*(f"x{column}" for column in range(columns)), "y"]), *lines]))
+    asked = 0
+    answer = pl.LazyFrame._collect_eager
+
+    def counted(*arguments, **choices):
+        nonlocal asked
+        asked += 1
+        return answer(*arguments, **choices)
+
+    monkeypatch.setattr(pl.LazyFrame, "_collect_eager", counted)
+    load(str(file), target="y")
+    assert 0 < asked < 10 * columns

@@ -294,8 +294,8 @@ BAD = [
     (text_of((4, "a,2024-02-30,1,2.5")), {}, "x.csv, line 4, column 'day': expected a date such as 2026-01-31, or a number, found '2024-02-30'."),
     (text_of((4, "a,17,1,2.5")), {}, "expected a number as in other rows, found '2024-01-01'"),
     (text_of((4, ",2024-01-03,1,2.5")), {}, "x.csv, line 4, column 'shop': expected the name of its series in every row, found none."),
-    (text_of(), {"window": 6}, "x.csv: expected at least 7 rows of one shop that follow each other (window 6, horizon 1), found at most 6. Choose a smaller window."),
-    (text_of(), {"group": None, "window": 9, "horizon": 4}, "x.csv: expected at least 13 rows that follow each other (window 9, horizon 4), found at most 12."),
+    (text_of(), {"window": 6}, "x.csv: expected at least 7 rows of one shop that follow each other (window 6, horizon 1), found at most 6: the series are all too short. Choose a smaller window."),
+    (text_of(), {"group": None, "window": 9, "horizon": 4}, "x.csv: expected at least 13 rows that follow each other (window 9, horizon 4), found at most 12: the series is too short."),
     (text_of(), {"window": 0}, "window: expected at least 1 row, found 0."),
     (text_of(), {"horizon": -1}, "horizon: expected 0 rows or more, found -1."),
     (text_of(), {"group": "shp"}, "x.csv: expected a column 'shp', found shop, day, x, y. Did you mean 'shop'?"),
@@ -320,7 +320,13 @@ def test_series_that_are_none_are_refused_in_one_line(tmp_path, text, choices, w
 
 def test_a_file_of_too_few_rows_to_predict_from_is_refused():
     encoder, _ = fit(series())
-    with pytest.raises(InputError, match=r"table: expected at least 3 rows of one shop that follow each other"):
+    with pytest.raises(
+        InputError,
+        match=(
+            r"^table: expected at least 3 rows of one shop that follow each other \(a window of 3\), found at most 2: "
+            r"the series are all too short\. Give the rows before them, too"
+        ),
+    ):
         encoder.encode(series((2, 2)))
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -60,6 +62,17 @@ def test_suspects_follow_the_definition_and_its_order():
     # The first row is as sure of its class as such rows are: thresholds 0.35 and 0.5.
     unsure = suspects(np.array([[0.4, 0.6], [0.3, 0.7], [0.5, 0.5]]), np.array([0, 0, 1]))
     assert unsure["row"].to_list() == [1]
+
+
+@pytest.mark.parametrize("classes", [1, 4])
+def test_pieces_of_any_size_find_the_same(classes, monkeypatch):
+    rng = np.random.default_rng(0)
+    probabilities, given = rng.dirichlet(np.ones(max(classes, 2)), 50).round(2), rng.integers(0, max(classes, 2), 50)
+    probabilities = probabilities[:, 1] if classes == 1 else probabilities
+    expected = suspects(probabilities, given)
+    monkeypatch.setattr(sys.modules[suspects.__module__], "ROWS", 7)
+    assert len(expected) > 7
+    assert suspects(probabilities, given).equals(expected)
 
 
 def test_sure_and_right_predictions_leave_nothing_to_doubt():

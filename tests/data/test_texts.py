@@ -195,6 +195,13 @@ def test_raw_texts_come_from_anything_under_the_name_of_training(tmp_path):
     assert read_texts(tmp_path, "label").frame["label"].to_list() == ["bad", "good"]
 
 
+def test_one_text_is_known_by_its_file_as_many_are(tmp_path):
+    write(tmp_path, {"letters/1.txt": "good", "letters/2.txt": "bad"})
+    folder, file = read_texts(tmp_path / "letters", "review"), read_texts(tmp_path / "letters" / "2.txt", "review")
+    assert folder.columns == file.columns == ["file", "review"]
+    assert file.frame["file"].to_list() == ["2.txt"] == folder.frame["file"].to_list()[1:]
+
+
 def test_a_column_that_holds_no_texts_is_refused():
     refused(
         "column 'x': expected texts, found List(Int64)",

@@ -162,6 +162,21 @@ def test_notes_say_what_is_cut_empty_and_unknown():
     assert encoder.encode(pl.DataFrame({"text": [None, "the"]}))[0] == [UNKNOWN]
 
 
+def test_a_length_that_no_text_comes_near_is_said_once_with_one_that_would_do():
+    few = table([f"{text} {number}" for number, text in enumerate(TEXTS * 3)])
+    for length, is_said in ((0, False), (8, False), (16, False), (64, True)):
+        encoder, inputs = TextEncoder.fit_encode(few, torch.arange(15), length=length)
+        expected = (
+            "column 'text': no text has more than 10 tokens; the model is made for 64 all the same. --data.length 16"
+        )
+        assert sum(note.startswith(expected) for note in inputs.notes) == is_said
+        assert not any("made for" in note for note in encoder.encode(few).notes), "there is nothing left to choose"
+    _, windows = StreamEncoder.fit_encode(few, torch.arange(15), length=1000)
+    longest = max(map(len, few.frame["text"].to_list()))
+    assert f"no text has more than {longest} tokens, so that windows of 1000 are 98% padding" in windows.notes[0]
+    assert not StreamEncoder.fit_encode(few, torch.arange(15), length=32)[1].notes
+
+
 def test_texts_to_predict_come_from_anything_and_keep_their_names(tmp_path):
     names = ["neg/1", "neg/2", "pos/1", "pos/2"]
     for name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from doctor.examples import findings_in
 from truestep.doctor import pages
 from truestep.doctor.findings import SEVERITIES

@@ -20,7 +20,9 @@ from truestep.data.forms import (
     dates_of,
     number_forms,
     numbers_written,
+    without_nan,
 )
+from truestep.data.missing import plain_words
 from truestep.data.table import Table, listed, shown
 from truestep.errors import InputError, did_you_mean
 
@@ -49,7 +51,8 @@ LONG_TEXT = 60  # characters on average, from which words are sentences
 SENTENCE = 20  # characters on average, from which several words are, where most rows differ
 PIECE = 2**18  # rows that are looked at together: bounds the memory of what lies between text and numbers
 SAMPLE = 1000  # values, evenly spaced, that rule out most ways of writing
-SAME_WORDS = ((r"^([+-]?\d+)\.0*$", "$1"), (r"^(?i)true$", "true"), (r"^(?i)false$", "false"))  # see `as_text`
+SAME_WORDS = ((r"^([+-]?\d+)\.0*$", "$1"), (r"^(?i:true)$", "true"), (r"^(?i:false)$", "false"))  # see `as_text`
+FEW_WORDS = 5  # different ones that may all stand for missing numbers
 NEARLY = 0.05  # share of values that may be something else, for a column to be nearly all numbers
 
 
@@ -91,7 +94,9 @@ def describe(table: Table, name: str, kind: str | None = None) -> Column:
             extent = (float(numbers.min()), float(numbers.max()))
     examples: list[str] = []
     if not nested:
-        first = values.head(PIECE).unique(maintain_order=True)
+        first = values.head(3)
+        if first.n_unique() < 3:
+            first = values.head(PIECE).unique(maintain_order=True)
         if len(first) < min(3, distinct):
             first = values.unique(maintain_order=True)
         examples = as_text(first.head(3)).to_list()
@@ -103,11 +108,11 @@ def check_kinds(kinds: dict[str, str], columns: list[str]) -> None:
     for name, kind in kinds.items():
         if name not in columns:
             raise InputError(
-                f"kinds: expected names of columns ({listed(columns)}), found '{name}'.{did_you_mean(name, columns)}"
+                f"data.kinds: expected names of columns ({listed(columns)}), found '{name}'.{did_you_mean(name, columns)}"
             )
         if kind not in KINDS:
             raise InputError(
-                f"kinds, column '{name}': expected one of {', '.join(KINDS)}, found '{kind}'.{did_you_mean(kind, KINDS)}"
+                f"data.kinds.{name}: expected one of {', '.join(KINDS)}, found '{kind}'.{did_you_mean(kind, KINDS)}"
             )
 
 
@@ -160,7 +165,9 @@ def _infer_text(table: Table, series: pl.Series, values: pl.Series, distinct: in
         ""
         if wrong > most
         else (
-            f"{shown(series[row])} ({table.place(row)}) is no number" if wrong else "some of its numbers begin with 0"
+            f"{shown(series[row])} ({table.place(row)}) is no number{missing_hint(series, parse_numbers)}"
+            if wrong
+            else "some of its numbers begin with 0"
         )
     )
     if wrong:
@@ -174,6 +181,7 @@ def _infer_text(table: Table, series: pl.Series, values: pl.Series, distinct: in
             what = "date" if form.date else "number"
             example = shown(series[_first_fit(series, form)])
             nearly = f"{shown(series[misfit])} ({table.place(misfit)}) is no {what} like {example}"
+            nearly += missing_hint(series, _parser(form))
     note = ""
     if nearly:
         note = f"column '{name}' taken for words: {nearly}."
@@ -296,17 +304,39 @@ def _misfits(series: pl.Series, parse: Callable[[pl.Series], pl.Series], most: i
     """Return how many values `parse` can't read, and the row of the first; counting stops past `most`."""
     sample = series.head(SAMPLE)
     count, first = 0, 0
-    if (parse(sample).null_count() - sample.null_count()) > max(most, 0):
+    wrong_of_sample = parse(sample).null_count() - sample.null_count()
+    if len(sample) == len(series) and not wrong_of_sample:
+        return 0, 0
+    if wrong_of_sample > max(most, 0):
         series = sample  # enough to know
     for start in range(0, len(series), PIECE):
         piece = series.slice(start, PIECE)
-        wrong = parse(piece).is_null() & piece.is_not_null()
-        if wrong.any():
+        parsed = parse(piece)
+        if parsed.null_count() > piece.null_count():
+            wrong = parsed.is_null() & piece.is_not_null()
             first = first if count else start + _first(wrong)
             count += int(wrong.sum())
             if count > most:
                 break
     return count, first
+
+
+def missing_hint(series: pl.Series, parse: Callable[[pl.Series], pl.Series]) -> str:
+    """Return what to say behind the first value that `parse` can't read, if few words are all that stands in the way.
+
+    That is for columns of which it reads nearly all: how these words would be read as missing.
+    """
+    found: dict[str, None] = {}
+    for start in range(0, len(series), PIECE):
+        piece = series.slice(start, PIECE)
+        found |= dict.fromkeys(piece.filter(parse(piece).is_null() & piece.is_not_null()).to_list())
+    words = plain_words(found)
+    if not 0 < len(words) <= FEW_WORDS or any("," in word for word in words):
+        return ""
+    others = f", nor {'is' if len(found) == 2 else 'are'} {listed([shown(word) for word in list(found)[1:]])}"
+    stand = "it stands" if len(found) == 1 else "they stand"
+    nor = others if len(found) > 1 else ""
+    return f"{nor}; if {stand} for no value: --data.missing {shlex.quote(','.join(words))}"
 
 
 def _first_fit(series: pl.Series, form: Form) -> int:
@@ -317,7 +347,7 @@ def _parsed(series: pl.Series, parse: Callable[[pl.Series], pl.Series]) -> np.nd
     """Return (N,) float64, NaN where there is no number, a piece at a time."""
     numbers = np.empty(len(series), dtype=np.float64)
     for start in range(0, len(series), PIECE):
-        numbers[start : start + PIECE] = parse(series.slice(start, PIECE)).fill_null(np.nan).to_numpy()
+        numbers[start : start + PIECE] = parse(series.slice(start, PIECE)).to_numpy()  # null becomes NaN
     return numbers
 
 
@@ -392,26 +422,26 @@ def numbers_of(table: Table, name: str, kind: str = "numeric", form: Form | None
     for start in range(0, len(series), PIECE):
         piece = series.slice(start, PIECE)
         numbers = parse(piece)
-        wrong = numbers.is_null() & piece.is_not_null()
-        if wrong.any():
-            row = start + _first(wrong)
+        if numbers.null_count() > piece.null_count():
+            row = start + _first(numbers.is_null() & piece.is_not_null())
             raise InputError(f"{table.place(row)}, column '{name}': expected {expected}, found {shown(series[row])}.")
-        infinite = numbers.is_infinite().fill_null(value=False)
+        part = values[start : start + PIECE]
+        part[:] = numbers.to_numpy()  # null becomes NaN
+        infinite = np.isinf(part)
         if infinite.any():
-            row = start + _first(infinite)
+            row = start + int(infinite.argmax())
             raise InputError(
                 f"{table.place(row)}, column '{name}': expected a finite number, found {shown(series[row])}."
             )
-        values[start : start + PIECE] = numbers.fill_null(np.nan).to_numpy()
     return values
 
 
 def parse_numbers(series: pl.Series) -> pl.Series:
     """Return float64, null where there is no number. Infinity is one, for the message it deserves."""
     if series.dtype == pl.String:
-        return series.cast(pl.Float64, strict=False).fill_nan(None)
+        return without_nan(series.cast(pl.Float64, strict=False))
     if series.dtype.is_numeric() or isinstance(series.dtype, pl.Boolean | pl.Null):
-        return series.cast(pl.Float64).fill_nan(None)
+        return without_nan(series.cast(pl.Float64))
     return _no_values(series)
 
 
@@ -432,9 +462,10 @@ def parse_dates(series: pl.Series) -> pl.Series:
 def as_text(series: pl.Series) -> pl.Series:
     """Return the values as words that are the same however the file stored them: 3, '3' and 3.0 are '3', True is 'true'."""
     words = series.cast(pl.String) if not series.dtype.is_nested() else _no_values(series).cast(pl.String)
-    for pattern, word in SAME_WORDS:
-        if words.str.contains(pattern).any():  # few columns have such words, and replacing copies them all
-            words = words.str.replace(pattern, word)
+    if words.str.contains("|".join(pattern for pattern, _ in SAME_WORDS)).any():  # few columns have such words
+        for pattern, word in SAME_WORDS:
+            if words.str.contains(pattern).any():  # replacing copies them all
+                words = words.str.replace(pattern, word)
     return words
 
 

@@ -24,7 +24,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import polars as pl
 
-from truestep.data.missing import LONGEST_MISSING, MISSING
+from truestep.data.missing import LONGEST_MISSING, MISSING, read_as_missing
 from truestep.data.parquet_file import ParquetFrame, TemporaryFolder
 from truestep.errors import InputError
 
@@ -380,7 +380,7 @@ class _Columns:
 
     def add(self, frame: pl.DataFrame, lines: np.ndarray, size: int, *, trimmed: bool = False) -> None:
         """Take rows; `size` is how many bytes of text they were, `trimmed` says that there is no space in it."""
-        self._frames.append(pl.DataFrame([self._cleaned(column, trimmed) for column in frame]))
+        self._frames.append(self._cleaned(frame, trimmed))
         self.lines.append(lines)
         self._size += size
         if self._size > IN_MEMORY:
@@ -399,21 +399,28 @@ class _Columns:
     def notes(self, header: list[str]) -> list[str]:
         """Say which words were taken for missing values; 'NA' may have been a country."""
         return [
-            f"column '{name}': {count} cell{'s' * (count > 1)} '{word}' read as missing."
+            read_as_missing(name, word, count)
             for name in header
             for word, count in self._missing.get(name, Counter[str]()).most_common()
         ]
 
-    def _cleaned(self, column: pl.Series, trimmed: bool) -> pl.Series:
+    def _cleaned(self, frame: pl.DataFrame, trimmed: bool) -> pl.DataFrame:
         """Return cells without outer spaces, and null for those that say that a value is missing."""
-        if column.dtype != pl.String:
-            column = column.cast(pl.String)
-        if not trimmed and column.str.contains(r"^\s|\s$").any():
-            column = column.str.strip_chars()
+        frame = frame.cast(pl.String)
+        # All columns are looked at at once, because there may be thousands; few of them have anything to clean.
+        if not trimmed:
+            padded = frame.select(pl.all().str.contains(r"^\s|\s$").any()).row(0)
+            names = [name for name, has_some in zip(frame.columns, padded, strict=True) if has_some]
+            frame = frame.with_columns(pl.col(names).str.strip_chars())
+        short = pl.all().filter(pl.all().str.len_bytes() <= LONGEST_MISSING).unique().str.to_lowercase()
+        found = frame.select(short.is_in(MISSING).any()).row(0)
+        columns = zip(frame, found, strict=True)
+        return pl.DataFrame([self._without_missing(column) if has_some else column for column, has_some in columns])
+
+    def _without_missing(self, column: pl.Series) -> pl.Series:
+        """Return null for cells that say that a value is missing, and count them."""
         short = column.filter(column.str.len_bytes() <= LONGEST_MISSING).unique()
         words = short.filter(short.str.to_lowercase().is_in(MISSING))
-        if words.is_empty():
-            return column
         is_missing = column.is_in(words.implode())
         if len(words) > 1 or words[0]:
             counts = column.filter(is_missing).value_counts().filter(pl.col(column.name) != "").rows()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from copy import copy
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,9 +59,10 @@ class Facts:
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and dicts, for JSON; what a column has not is left out."""
         columns = [
-            {key: value for key, value in asdict(column).items() if value not in (None, [])} for column in self.columns
+            {key: copy(value) for key, value in vars(column).items() if value not in (None, [])}
+            for column in self.columns
         ]
-        return asdict(self) | {"columns": columns}
+        return {key: copy(value) for key, value in vars(self).items()} | {"columns": columns}
 
 
 def examine(
@@ -264,7 +266,7 @@ def note_columns(
             still.append(column.name)
             continue
         question = f"is it known before '{target.name}' is? If not: --data.drop {shlex.quote(column.name)}"
-        strength = trial.strength(column.gather(trial.rows)) if trial else None
+        strength = trial.strength(column[trial.rows]) if trial else None
         if strength is not None and math.isfinite(strength.score):
             facts.alone[column.name] = strength.score
         if _is_same(column, target, targets):
@@ -274,6 +276,7 @@ def note_columns(
             facts.problems.append(f"column '{column.name}' alone {_told(strength, target)}: {question}.")
         elif strength is not None and strength.is_strong:
             facts.notes.append(f"column '{column.name}' alone {_told(strength, target)}: {question}.")
+        del column  # before the next one is made
     if still:
         said = f"columns {listed(still, 3)} are" if len(still) > 1 else f"column '{still[0]}' is"
         facts.notes.append(
@@ -406,7 +409,7 @@ class Trial:
         finds a noisy rule; and as the nearest number does, or on the line between its neighbours, which finds a sharp one.
         """
         known_targets, truth = targets[fitted], targets[asked]
-        one = self._answers(np.zeros(len(fitted)), known_targets)[1][0]
+        one = self._answer(known_targets)
         code = values
         if ordered:
             bins = min(MOST_BINS, max(2, len(fitted) // LEAST_IN_BIN))
@@ -425,6 +428,13 @@ class Trial:
                 len(truth) - np.bincount(truth).max()
             )
         return float(min(((answer - truth) ** 2).sum() for answer in found)), float(((truth - truth.mean()) ** 2).sum())
+
+    def _answer(self, targets: np.ndarray) -> Any:
+        """Return the most frequent class, or the mean."""
+        if not self.num_classes:
+            return np.bincount(np.zeros(len(targets), np.int64), targets)[0] / len(targets)
+        counts = np.bincount(targets)
+        return len(counts) - 1 - counts[::-1].argmax()
 
     def _answers(self, codes: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the distinct codes in ascending order, and the most frequent class or the mean of each."""
@@ -453,8 +463,15 @@ def _numbered(column: pl.Series) -> np.ndarray:
 
 def _is_still(column: pl.Series, train: np.ndarray) -> bool:
     """Whether a column changes, but not in training; one that never does is left out before."""
+    if len(train) and _differ(column[int(train[0])], column[int(train[-1])]):
+        return False
     few = column.gather(train[:1000])
     return few.n_unique() == 1 and column.gather(train).n_unique() == 1 < column.n_unique()
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two values are surely different; NaN, and what is missing, may be like another."""
+    return one is not None and other is not None and (one < other or one > other)
 
 
 def _is_same(column: pl.Series, target: Target, targets: Tensor) -> bool:
@@ -466,6 +483,10 @@ def _is_same(column: pl.Series, target: Target, targets: Tensor) -> bool:
         numbers = column.cast(pl.Float64).cast(pl.Float32, strict=False).to_numpy()
         return np.array_equal(numbers[:1000], values[:1000]) and np.array_equal(numbers, values)
     for rows in (slice(0, 1000), slice(None)):
+        found = column[rows]
+        distinct = found.n_unique() if found.dtype == pl.String else len(np.unique(found.to_numpy()))
+        if distinct != len(np.unique(values[rows])):  # as is nearly always so, and soon known
+            return False
         pairs = pl.DataFrame([column[rows].alias("value"), pl.Series("class", values[rows])])
         distinct = pairs.n_unique()
         if not distinct == pairs["value"].n_unique() == pairs["class"].n_unique():

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 FEWEST_ROWS = 10  # no split of fewer says anything
 SPLITS = ("train", "valid", "test")
 APPLIES = {  # choices that are for some kinds of data only
+    "missing": ("table", "sequence", "text", "image", "pixels"),
     "scale": ("table",),
     "window": ("sequence",),
     "horizon": ("sequence",),
@@ -141,12 +142,13 @@ def load(
     check_task(task)
     own = read_own(source, _name(source)) if is_own(source) else _table(source, choices)
     if isinstance(own, Table):
-        own = _with_targets(own, choices)
+        own = _with_targets(own.with_missing(choices.missing), choices)
         data = _load_table(own, _name(source), choices, task, seed, progress)
         return replace(data, table=_known_by(own, data.encoder), split_by=_split_by(own, choices, data.target))
     if choices.target is not None or choices.drop or choices.kinds or choices.group or choices.time:
         raise InputError(
-            "target, drop, kinds, group, time: expected none of them for arrays and datasets, which have no columns."
+            "data.target, data.drop, data.kinds, data.group, data.time: expected none of them for arrays and datasets, which "
+            "have no columns."
         )
     _check_applies(choices, "arrays")
     if isinstance(own, Arrays):
@@ -254,7 +256,11 @@ def _load_table(
     if task == "next-token" or (target_name is None and "text" in table.kinds.values()):
         return _load_stream(table, name, choices, seed)
     if target_name is None and "image" in table.kinds.values():
-        raise InputError(f"{table.name}: expected a folder for each class, found images without classes.")
+        found = f"{len(table):,} images" if len(table) > 1 else f"one image, {table.column(table.columns[0])[0]},"
+        raise InputError(
+            f"{table.name}: expected a folder for each class, found {found} without classes. Put the images of each "
+            "class in a folder of its name, or give a table with a column of file names and one of classes."
+        )
     if target_name is None:
         raise InputError(
             f"{table.name}: expected the name of the column to learn, found no target. "
@@ -486,7 +492,7 @@ def _load_stream(table: Table, name: str, choices: DataChoices, seed: int) -> Da
     for split, part in enumerate(rows):
         where[part] = split
     of_windows = [(where[windows.document] == split).nonzero()[:, 0] for split in range(3)]
-    found = Facts(len(table), [describe(table, column, "text")], notes=notes)
+    found = Facts(len(table), [describe(table, column, "text")], notes=[*notes, *windows.notes])
     found.splits = {split: len(part) for split, part in zip(SPLITS, of_windows, strict=True)}
     for split, part, share in zip(SPLITS, of_windows, (1, valid, test), strict=True):
         if share and not len(part):
@@ -650,7 +656,7 @@ def _check_columns(table: Table, choices: DataChoices, target: str | None) -> No
     for column in choices.drop:
         if column not in table.columns:
             raise InputError(
-                f"drop: expected names of columns ({listed(table.columns)}), found '{column}'."
+                f"data.drop: expected names of columns ({listed(table.columns)}), found '{column}'."
                 f"{did_you_mean(column, table.columns)}"
             )
     for option, column in (("group", choices.group), ("time", choices.time)):
@@ -661,7 +667,7 @@ def _check_columns(table: Table, choices: DataChoices, target: str | None) -> No
                 f"{'' if column == target else did_you_mean(column, table.columns)}"
             )
     if target in choices.drop or target in choices.kinds:
-        raise InputError(f"drop, kinds: expected columns to learn from, found the target '{target}'.")
+        raise InputError(f"data.drop, data.kinds: expected columns to learn from, found the target '{target}'.")
     check_kinds(choices.kinds, table.columns)
 
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from truestep.data.missing import LONGEST_MISSING, MISSING
+from truestep.data.missing import MISSING, count_missing, without
 from truestep.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
-PIECE = 1 << 18  # rows looked at together
 PLAIN = {pl.Categorical: pl.String, pl.Enum: pl.String, pl.Decimal: pl.Float64}  # types that only save memory
 
 
@@ -28,8 +27,16 @@ class ParquetFrame:
     else a data frame can do is done by one with all the columns, which is read for it and not kept.
     """
 
-    def __init__(self, files: Sequence[Path], name: str, rows: np.ndarray | None = None, held: object = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        name: str,
+        rows: np.ndarray | None = None,
+        held: object = None,
+        missing: tuple[str, ...] = (),
+    ) -> None:
         self.files, self.name, self.rows = list(files), name, rows
+        self.missing = missing  # words that stand for no value in this table, besides the usual ones
         self.held = held  # keeps temporary files on the disk for as long as this is used
         try:
             self._scan = pl.scan_parquet(self.files, glob=False, hive_partitioning=False)
@@ -60,7 +67,7 @@ class ParquetFrame:
             series = self._scan.select(pl.col(name)).collect()[name]
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise InputError(f"{self.name}, column '{name}': can't be read ({_reason(error)}).") from None
-        return plain(series if self.rows is None else series.gather(self.rows))
+        return plain(series if self.rows is None else series.gather(self.rows), self.missing)
 
     def select(self, *names: Any) -> pl.DataFrame:
         """Return some columns as a data frame; expressions are given to one with all columns."""
@@ -72,34 +79,29 @@ class ParquetFrame:
     def take(self, rows: np.ndarray) -> ParquetFrame:
         """Return some of the rows, still unread."""
         rows = rows if self.rows is None else self.rows[rows]
-        return ParquetFrame(self.files, self.name, rows, self.held)
+        return ParquetFrame(self.files, self.name, rows, self.held, self.missing)
+
+    def with_missing(self, words: tuple[str, ...]) -> ParquetFrame:
+        """Return the same rows, in whose texts these words stand for no value, too."""
+        return ParquetFrame(self.files, self.name, self.rows, self.held, (*self.missing, *words))
 
     def collect(self) -> pl.DataFrame:
         """Read everything."""
         return pl.DataFrame([self.column(name) for name in self.columns])
 
 
-def plain(series: pl.Series) -> pl.Series:
+def plain(series: pl.Series, missing: tuple[str, ...] = ()) -> pl.Series:
     """Return a column with plain text or numbers for types that only save memory, and null for what is missing.
 
-    In text the same words are missing as in a CSV file, so that a row means the same whichever way it comes in.
+    In text the same words are missing as in a CSV file, so that a row means the same whichever way it comes in; and
+    those in `missing`.
     """
     base = series.dtype.base_type()
     series = series.cast(PLAIN[base]) if base in PLAIN else series
     if series.dtype == pl.String:
-        words = _missing_words(series)
-        return series.set(series.is_in(words), None) if words else series
+        words = MISSING if not missing else (*MISSING, *missing)
+        return without(series, count_missing(series, words))
     return series.fill_nan(None) if series.dtype.is_float() and series.is_nan().any() else series
-
-
-def _missing_words(series: pl.Series) -> list[str]:
-    """Return the texts of a column that stand for no value, as they are written; a piece at a time, to copy little."""
-    found: set[str] = set()
-    for start in range(0, len(series), PIECE):
-        piece = series.slice(start, PIECE)
-        different = piece.filter(piece.str.len_bytes() <= LONGEST_MISSING).unique()
-        found.update(different.filter(different.str.strip_chars().str.to_lowercase().is_in(MISSING)))
-    return sorted(found)
 
 
 class TemporaryFolder:

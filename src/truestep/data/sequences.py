@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from truestep.data.columns import as_text, parse_dates, parse_numbers
-from truestep.data.sources import read_table
 from truestep.data.table import Table, shown
 from truestep.data.tabular import TableEncoder
 from truestep.data.targets import Target, encode_targets
@@ -146,7 +145,7 @@ class SequenceEncoder:
 
     def read(self, source: Any) -> Table:
         """Read rows from anything `load` takes as a table."""
-        return read_table(source)
+        return self.table.read(source)
 
     def encode(self, raw: Table | pl.DataFrame) -> Windows:
         """Return a window for every row with a full history, in the order of those rows; nothing is asked of others.
@@ -154,12 +153,12 @@ class SequenceEncoder:
         Raises:
             InputError: a column is missing or a value not of its kind, or no series is long enough.
         """
-        table = read_table(raw)
+        table = self.read(raw)
         return self._windows(table, _order(table, self.group, self.time), 0)
 
     def encode_labelled(self, source: Any, target: Target) -> tuple[Windows, Tensor]:
         """Return the windows that have a row to be asked about, and its targets."""
-        table = read_table(source)
+        table = self.read(source)
         targets = encode_targets(table, target)
         windows = self._windows(table, _order(table, self.group, self.time), self.horizon)
         return windows, targets[window_rows(windows)]
@@ -170,7 +169,7 @@ class SequenceEncoder:
 
     def ids(self, raw: Table | pl.DataFrame) -> pl.DataFrame:
         """Return group and time of the last row of each window of `encode`; the number of that row if it has neither."""
-        table = read_table(raw)
+        table = self.read(raw)
         order = _order(table, self.group, self.time)
         last = order.rows[_starts(order, self.window) + self.window - 1]
         last.sort()
@@ -179,7 +178,7 @@ class SequenceEncoder:
 
     def notes(self, raw: Table | pl.DataFrame) -> list[str]:
         """Say what `TableEncoder.notes` does, and which rows can't be asked about or lie far apart."""
-        table = read_table(raw)
+        table = self.read(raw)
         order = _order(table, self.group, self.time)
         short = _short_notes(order, self.window, "no prediction")
         return [*self.table.notes(table), *_gap_notes(table, order, self.time), *short]
@@ -212,10 +211,15 @@ class SequenceEncoder:
         if not len(starts):
             longest = int(order.lengths.max(initial=0))
             of = f" of one {self.group}" if self.group else ""
+            if horizon:
+                asked = f"window {self.window}, horizon {horizon}"
+                hint = "Choose a smaller window."
+            else:
+                asked = f"a window of {self.window}"
+                hint = "Give the rows before them, too, or train with a smaller window."
             raise InputError(
-                f"{table.name}: expected at least {self.window + horizon} rows{of} that follow each other (window "
-                f"{self.window}, horizon {horizon}), found at most {longest}. "
-                f"{'Choose a smaller window.' if horizon else 'Give the rows before them, too, or choose a smaller window in training.'}"
+                f"{table.name}: expected at least {self.window + horizon} rows{of} that follow each other ({asked}), "
+                f"found at most {longest}: the series {'are all' if len(order.lengths) > 1 else 'is'} too short. {hint}"
             )
         starts = starts[order.rows[starts + self.window - 1].argsort()]
         rows = torch.from_numpy(order.rows)

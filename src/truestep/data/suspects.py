@@ -15,6 +15,7 @@ from torch import Tensor
 from truestep.errors import InputError
 
 MOST = 100  # rows to look at
+ROWS = 1 << 16  # probabilities of so many are looked at together, so that what is made of them does not grow with all
 MAD_TO_STD = 1.4826  # for a normal distribution
 LEAST_DEVIATIONS = 3.5  # of a residual to be odd; Iglewicz and Hoaglin 1993, "How to detect and handle outliers"
 EXPECTED_BY_CHANCE = 0.5  # rows of a normal distribution beyond the bound, where there are many rows
@@ -59,14 +60,11 @@ def suspects(
             "suspects: expected one target and one row number for each prediction, "
             f"found shapes {predicted.shape}, {targets.shape} and {rows.shape}."
         )
-    predicted = predicted.astype(np.float64)
     if not (np.isfinite(predicted).all() and np.isfinite(targets).all()):
         raise InputError("suspects: expected finite predictions and targets, found NaN or infinity.")
     if class_names is None and predicted.ndim == 1 and targets.dtype.kind == "f":
-        return _odd_numbers(predicted, targets.astype(np.float64), rows, most)
-    if predicted.ndim == 1:
-        predicted = np.stack([1 - predicted, predicted], 1)
-    targets, num_classes = targets.astype(np.int64), predicted.shape[1]
+        return _odd_numbers(predicted.astype(np.float64), targets.astype(np.float64), rows, most)
+    targets, num_classes = targets.astype(np.int64, copy=False), 2 if predicted.ndim == 1 else predicted.shape[1]
     if ((targets < 0) | (targets >= num_classes)).any() or (class_names and len(class_names) != num_classes):
         raise InputError(f"suspects: expected classes 0 to {num_classes - 1}, as many as probabilities, found others.")
     return _odd_classes(predicted, targets, rows, most, class_names)
@@ -75,27 +73,40 @@ def suspects(
 def _odd_classes(
     probabilities: np.ndarray, given: np.ndarray, rows: np.ndarray, most: int, class_names: Sequence[str] | None
 ) -> pl.DataFrame:
-    each = np.arange(len(given))
-    own = probabilities[each, given]
-    num_classes = probabilities.shape[1]
+    num_classes = probabilities.shape[1] if probabilities.ndim == 2 else 2
+    pieces = [slice(start, start + ROWS) for start in range(0, max(len(given), 1), ROWS)]
+    own = np.empty(len(given))
+    for piece in pieces:
+        own[piece] = np.take_along_axis(_of_each_class(probabilities[piece]), given[piece, None], 1)[:, 0]
     counts = np.bincount(given, minlength=num_classes)
     thresholds = np.bincount(given, own, minlength=num_classes) / np.maximum(counts, 1)
     thresholds[counts == 0] = np.inf  # a class that no row is given has no threshold to reach
-    others = np.where(probabilities >= thresholds, probabilities, -np.inf)
-    others[each, given] = -np.inf
-    best = others.argmax(1)
-    margins = others[each, best] - own
-    doubtful = np.flatnonzero((own < thresholds[given]) & (margins > 0))
-    doubtful = doubtful[np.lexsort((rows[doubtful], -margins[doubtful]))][:most]
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for piece in pieces:
+        others = _of_each_class(probabilities[piece])
+        others[others < thresholds] = -np.inf
+        np.put_along_axis(others, given[piece, None], -np.inf, 1)
+        best, highest = others.argmax(1), others.max(1)
+        odd = np.flatnonzero((own[piece] < thresholds[given[piece]]) & (highest > own[piece]))
+        found.append((odd + piece.start, best[odd], highest[odd]))
+    doubtful, best, highest = map(np.concatenate, zip(*found, strict=True))
+    order = np.lexsort((rows[doubtful], own[doubtful] - highest))[:most]
+    doubtful, best = doubtful[order], best[order]
     names = pl.Series(range(num_classes) if class_names is None else list(class_names))
     return pl.DataFrame(
         {
             "row": rows[doubtful],
             "given": names.gather(given[doubtful]),
-            "predicted": names.gather(best[doubtful]),
-            "probability": probabilities[doubtful, best[doubtful]],
+            "predicted": names.gather(best),
+            "probability": highest[order],
         }
     )
+
+
+def _of_each_class(probabilities: np.ndarray) -> np.ndarray:
+    """(n, C) float64, a copy, also where only those of the second of two classes, (n,), are given."""
+    wide = probabilities.astype(np.float64)
+    return np.stack([1 - wide, wide], 1) if wide.ndim == 1 else wide
 
 
 def _odd_numbers(values: np.ndarray, given: np.ndarray, rows: np.ndarray, most: int) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,10 +12,12 @@ import numpy as np
 import polars as pl
 
 from truestep.data.csv_file import read_csv
+from truestep.data.missing import count_missing, plain_words, read_as_missing, without
 from truestep.data.parquet_file import ParquetFrame, plain
 from truestep.errors import InputError, did_you_mean
 
 FORMATS = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+TEXTS = (pl.String, pl.Categorical, pl.Enum)  # types of words
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Table:
     notes: list[str] = field(default_factory=list[str])
     places: Callable[[int], str] | None = None  # of rows that come from several tables
     separator: str | None = None  # of the cells of a text file
+    missing: tuple[str, ...] = ()  # words that stand for no value here, besides those that do everywhere
 
     @property
     def columns(self) -> list[str]:
@@ -61,6 +64,22 @@ class Table:
         frame = self.frame
         taken: Any = frame.take(rows) if isinstance(frame, ParquetFrame) else frame[rows]
         return replace(self, frame=taken, lines=lines, rows=rows if numbers is None else numbers, belongs=belongs)
+
+    def with_missing(self, words: Iterable[str]) -> Table:
+        """Return the rows with nothing in the place of these words, in any case and in all columns of text."""
+        new = tuple(word for word in plain_words(words) if word not in self.missing)
+        if not new:
+            return self
+        texts = [name for name, kind in self.frame.schema.items() if kind.base_type() in TEXTS]
+        found = {name: count_missing(self.column(name), new) for name in texts}
+        notes = [read_as_missing(name, *cells) for name, words in found.items() for cells in words.most_common()]
+        frame = self.frame
+        changed: Any = (
+            frame.with_missing(new)
+            if isinstance(frame, ParquetFrame)
+            else frame.with_columns(without(frame[name], words) for name, words in found.items() if words)
+        )
+        return replace(self, frame=changed, notes=[*self.notes, *notes], missing=(*self.missing, *new))
 
     def column(self, name: str) -> pl.Series:
         """Return a column.

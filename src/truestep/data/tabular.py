@@ -16,6 +16,7 @@ from torch import Tensor
 
 from truestep.data.columns import NUMERIC_KINDS, PIECE, as_text, form_of, numbers_of
 from truestep.data.forms import Form
+from truestep.data.missing import plain_words
 from truestep.data.scale import MOST_KNOTS, SCALES, mean_and_std, quantiles, to_float32, to_normal
 from truestep.data.sources import read_table
 from truestep.data.table import Table, listed
@@ -57,6 +58,7 @@ class TableEncoder:
     numeric: tuple[NumericColumn, ...]
     categorical: tuple[CategoricalColumn, ...]
     id_column: str | None = None
+    missing: tuple[str, ...] = ()  # words that stand for no value, besides those that do everywhere
 
     @classmethod
     def fit(
@@ -77,6 +79,7 @@ class TableEncoder:
             tuple(_fit_numeric(table, name, kind, rows, scale)[0] for name, kind in numeric),
             tuple(_fit_categorical(table, name, rows) for name in categorical),
             id_column,
+            table.missing,
         )
 
     @classmethod
@@ -127,7 +130,7 @@ class TableEncoder:
                 words.append(_fit_words(series, rows))
                 _number(numbered[:, place], series, words[-1])
             inputs["categories"] = torch.from_numpy(numbered)
-        return cls(tuple(columns), tuple(words), id_column), inputs
+        return cls(tuple(columns), tuple(words), id_column, table.missing), inputs
 
     @property
     def remarks(self) -> list[str]:
@@ -149,7 +152,7 @@ class TableEncoder:
 
     def read(self, source: Any) -> Table:
         """Read rows from anything `load` takes as a table."""
-        return read_table(source)
+        return read_table(source).with_missing(self.missing)
 
     def encode(self, raw: Table | pl.DataFrame) -> dict[str, Tensor]:
         """Return the inputs of the model; columns that it doesn't know are passed over.
@@ -157,7 +160,7 @@ class TableEncoder:
         Raises:
             InputError: a column is missing, or a value is not of its kind.
         """
-        table = read_table(raw)
+        table = self.read(raw)
         inputs: dict[str, Tensor] = {}
         if self.numeric:
             scaled = np.empty((len(table), self.spec["num_numeric"]), dtype=np.float32)
@@ -182,17 +185,17 @@ class TableEncoder:
 
     def encode_labelled(self, source: Any, target: Target) -> tuple[dict[str, Tensor], Tensor]:
         """Return inputs and targets of rows that have the target column."""
-        table = read_table(source)
+        table = self.read(source)
         return self.encode(table), encode_targets(table, target)
 
     def ids(self, raw: Table | pl.DataFrame) -> pl.DataFrame | None:
         """Return the column that identifies the rows, if there was one in training and is one here."""
-        table = read_table(raw)
+        table = self.read(raw)
         return table.column(self.id_column).to_frame() if self.id_column in table.columns else None
 
     def notes(self, raw: Table | pl.DataFrame) -> list[str]:
         """Say which columns hold categories or gaps that training rows had none of, and what they count as."""
-        table = read_table(raw)
+        table = self.read(raw)
         notes: list[str] = []
         for column in self.numeric:
             gaps = table.column(column.name).null_count()
@@ -220,6 +223,7 @@ class TableEncoder:
             "numeric": [asdict(column) for column in self.numeric],
             "categorical": [asdict(column) | {"categories": list(column.categories)} for column in self.categorical],
             "id_column": self.id_column,
+            **({"missing": list(self.missing)} if self.missing else {}),  # as models from before it had none
         }
 
     @classmethod
@@ -238,7 +242,7 @@ class TableEncoder:
                 raise ValueError(f"column {column.name!r}")
         if not numeric and not categorical:
             raise ValueError("no columns")
-        return cls(numeric, categorical, content["id_column"])
+        return cls(numeric, categorical, content["id_column"], plain_words(content.get("missing", ())))
 
 
 def _gaps_note(name: str, gaps: int, rows: int, becomes: str) -> str:

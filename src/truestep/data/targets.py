@@ -11,7 +11,16 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from truestep.data.columns import NUMBER_LIKE, as_text, has_codes, looks_like, numbers_of, parse_numbers
+from truestep.data.columns import (
+    NEARLY,
+    NUMBER_LIKE,
+    as_text,
+    has_codes,
+    looks_like,
+    missing_hint,
+    numbers_of,
+    parse_numbers,
+)
 from truestep.data.scale import to_float32
 from truestep.data.table import Table, listed, shown
 from truestep.errors import InputError, did_you_mean
@@ -111,10 +120,19 @@ def choose_target(table: Table, name: str, task: str = "auto", *, is_class: bool
         raise InputError(
             f"{table.name}, column '{name}': expected classes with several rows each, "
             f"found {distinct} different values in {len(series)} rows. "
-            f"{looks_like(labels, NUMBER_LIKE) or 'Is this the column to learn?'}"
+            f"{looks_like(labels, NUMBER_LIKE) or _not_quite_numbers(table, series) or 'Is this the column to learn?'}"
         )
     classes = tuple(_in_order(labels))
     return Target(task, name, classes, 1 if task == "binary" else len(classes), reason)
+
+
+def _not_quite_numbers(table: Table, series: pl.Series) -> str:
+    """Say which words keep targets from being numbers, if nearly all are."""
+    wrong = parse_numbers(series).is_null()
+    if series.dtype != pl.String or not 0 < int(wrong.sum()) <= NEARLY * len(series):
+        return ""
+    row = int(wrong.arg_max() or 0)
+    return f"{shown(series[row])} ({table.place(row)}) is no number{missing_hint(series, parse_numbers)}"
 
 
 def token_target(column: str, num_tokens: int, reason: str) -> Target:

@@ -259,6 +259,8 @@ def read_texts(source: Any, column: str) -> Table:
         table = Table(pl.DataFrame({"text": _strings(cast("Sequence[Any]", source))}), "texts")
     elif isinstance(source, str | Path) and (Path(source).suffix.lower() == SUFFIX or _is_folder(Path(source))):
         table = read_text_table(Path(source))
+        if "file" not in table.columns:  # one file is known by its name, too, as each of many is
+            table = replace(table, frame=pl.DataFrame({"file": [Path(source).name]}).hstack(table.frame))
     else:
         table = read_table(source)
         table.column(column)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from truestep.data.missing import plain_words
 from truestep.data.table import Table
 from truestep.data.targets import Target, encode_targets
 from truestep.data.texts import read_texts, texts_of
@@ -24,6 +25,7 @@ USUAL_SHARE = 95  # per cent of training texts that the length chosen for them h
 LONGEST = 512  # tokens that are chosen unasked
 WINDOW = 128  # tokens of a window, unless it is asked for
 IGNORED = -100  # a target that isn't counted, as in PyTorch
+FAR = 0.5  # of the length, below which all texts have to lie for a note
 MANY_UNKNOWN = 0.1  # share of unknown tokens that is worth a note
 
 
@@ -119,6 +121,7 @@ class TextEncoder:
     tokenizer: Tokenizer
     length: int
     id_column: str | None = None
+    missing: tuple[str, ...] = ()  # words that stand for no text, besides those that do everywhere
 
     @classmethod
     def fit_encode(
@@ -151,8 +154,13 @@ class TextEncoder:
         tokens = fitted.encode_all(texts)
         _check_length(length)
         length = length or _usual_length([len(tokens[row]) for row in np.asarray(rows)])
-        encoder = cls(column, fitted, length, id_column)
-        return encoder, encoder._rows(tokens)
+        encoder = cls(column, fitted, length, id_column, table.missing)
+        found = encoder._rows(tokens)
+        longest = max(map(len, tokens))
+        if _is_far(length, longest):
+            note = f"column '{column}': no text has more than {longest} tokens; the model is made for {length} all the same."
+            found.notes += (f"{note} --data.length {_rounded(longest)} would do.",)
+        return encoder, found
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -160,7 +168,7 @@ class TextEncoder:
 
     def read(self, source: Any) -> Table:
         """Read texts: a table that has the column, a folder of .txt, one .txt, or a list of texts."""
-        return read_texts(source, self.column)
+        return read_texts(source, self.column).with_missing(self.missing)
 
     def encode(self, raw: Any) -> TokenRows:
         """Return the inputs of the model.
@@ -209,6 +217,7 @@ class TextEncoder:
             "tokenizer": self.tokenizer.to_json(),
             "length": self.length,
             "id_column": self.id_column,
+            **({"missing": list(self.missing)} if self.missing else {}),  # as models from before it had none
         }
 
     @classmethod
@@ -228,6 +237,7 @@ class StreamEncoder:
     tokenizer: Tokenizer
     length: int
     id_column: str | None = None
+    missing: tuple[str, ...] = ()  # words that stand for no text, besides those that do everywhere
 
     @classmethod
     def fit_encode(
@@ -258,8 +268,14 @@ class StreamEncoder:
         _check_length(length)
         _, trained = _texts_and_training(table, rows, column)
         fitted = fit_tokenizer("bytes" if tokenizer == "auto" else tokenizer, trained, vocabulary)
-        encoder = cls(column, fitted, length or WINDOW, id_column)
-        return encoder, encoder.windows(table)
+        encoder = cls(column, fitted, length or WINDOW, id_column, table.missing)
+        windows = encoder.windows(table)
+        longest = int(windows.counts.max()) if len(windows) else 0
+        if _is_far(encoder.length, longest):
+            padding = 1 - int(windows.counts.sum()) / max(len(windows) * encoder.length, 1)
+            note = f"column '{column}': no text has more than {longest} tokens, so that windows of {encoder.length} are"
+            windows.notes += (f"{note} {padding:.0%} padding; --data.length {_rounded(longest)} would do.",)
+        return encoder, windows
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -267,7 +283,7 @@ class StreamEncoder:
 
     def read(self, source: Any) -> Table:
         """Read texts: a table that has the column, a folder of .txt, one .txt, or a list of texts."""
-        return read_texts(source, self.column)
+        return read_texts(source, self.column).with_missing(self.missing)
 
     def windows(self, source: Any) -> TokenWindows:
         """Return the windows of documents, to learn from or to measure by."""
@@ -317,6 +333,7 @@ class StreamEncoder:
             "tokenizer": self.tokenizer.to_json(),
             "length": self.length,
             "id_column": self.id_column,
+            **({"missing": list(self.missing)} if self.missing else {}),  # as models from before it had none
         }
 
     @classmethod
@@ -340,7 +357,15 @@ def _check_length(length: int) -> None:
 
 def _usual_length(counts: list[int]) -> int:
     usual = int(np.percentile(counts, USUAL_SHARE, method="higher"))
-    return min(max(-(-usual // 8) * 8, 8), LONGEST)
+    return min(_rounded(usual), LONGEST)
+
+
+def _is_far(length: int, longest: int) -> bool:
+    return longest < FAR * length and _rounded(longest) < length
+
+
+def _rounded(tokens: int) -> int:
+    return max(-(-tokens // 8) * 8, 8)
 
 
 def _unknown_notes(where: str, tokens: Sequence[np.ndarray]) -> list[str]:
@@ -357,8 +382,8 @@ def _ids(table: Table, id_column: str | None) -> pl.DataFrame | None:
     return None if name is None else table.frame.select(name)
 
 
-def _fields(content: dict[str, Any]) -> tuple[str, Tokenizer, int, str | None]:
+def _fields(content: dict[str, Any]) -> tuple[str, Tokenizer, int, str | None, tuple[str, ...]]:
     column, length, id_column = content["column"], index(content["length"]), content["id_column"]
     if not isinstance(column, str) or not isinstance(id_column, str | None) or length < 1:
         raise ValueError("column, id_column and length")
-    return column, tokenizer_from_json(content["tokenizer"]), length, id_column
+    return column, tokenizer_from_json(content["tokenizer"]), length, id_column, plain_words(content.get("missing", ()))

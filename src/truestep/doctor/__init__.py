@@ -5,13 +5,16 @@
         ...
     print(report)
 
+In a notebook `%load_ext truestep.doctor` gives the cell magic `%%doctor`; in pytest, a test that takes the fixture
+`doctor` fails if there are errors or warnings.
+
 `observe.py` sees a run and writes down facts (`record.py`). Each file in `rules/` reads them and yields findings.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -41,3 +44,14 @@ def watch() -> Generator[Report]:
         watching.stop()
         report.findings = diagnose(watching.record)
         report.take(watching.record)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Give a notebook the cell magic `%%doctor`: `%load_ext truestep.doctor` does this."""
+
+    def doctor(_: str, cell: str) -> Report:
+        with watch() as report:
+            shell.run_cell(cell)
+        return report
+
+    shell.register_magic_function(doctor, magic_kind="cell", magic_name="doctor")

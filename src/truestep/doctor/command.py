@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,10 +52,14 @@ def examine(
         InputError: there is no such file, rule or format.
     """
     if kind not in FORMATS:
-        raise InputError(f"--format: expected one of {', '.join(FORMATS)}, found '{kind}'.{did_you_mean(kind, FORMATS)}")
+        raise InputError(
+            f"--format: expected one of {', '.join(FORMATS)}, found '{kind}'.{did_you_mean(kind, FORMATS)}"
+        )
     for rule in (*select, *ignore):
         if rule not in pages.names():
-            raise InputError(f"rule '{rule}': there is none of that name.{did_you_mean(rule, pages.names())} See --list.")
+            raise InputError(
+                f"rule '{rule}': there is none of that name.{did_you_mean(rule, pages.names())} See --list."
+            )
     if not module and not Path(target).is_file():
         raise InputError(f"'{target}': no such file.")
     if steps is not None and steps < 1:
@@ -72,7 +76,7 @@ def examine(
     stdout = _redirected() if kind != "text" and out is None else None
     watch.start()
     try:
-        report.exit_code = _run(target, arguments, module=module)
+        report.exit_code = run(target, arguments, module=module)
         watch.record.finished = report.exit_code == 0
     finally:
         watch.stop()
@@ -95,8 +99,21 @@ def _end_after(watch: Any, steps: int) -> None:
     watch.steps._on_post = post
 
 
-def _run(target: str, arguments: Sequence[str], *, module: bool) -> int:
-    """Run a script or module as `__main__`, and return its exit code; a traceback is printed without our frames."""
+def run(
+    target: str,
+    arguments: Sequence[str],
+    *,
+    module: bool,
+    at_end: Callable[[dict[str, Any]], object] = lambda _: None,
+) -> int:
+    """Run a script or module as `__main__`, and return its exit code; a traceback is printed without our frames.
+
+    Args:
+        target: a file, or with `module` the name of a module.
+        arguments: its own.
+        module: as `python -m` would.
+        at_end: is given the names that a script leaves behind.
+    """
     before = sys.argv, sys.path[0], sys.modules["__main__"]
     try:
         if module:
@@ -109,6 +126,7 @@ def _run(target: str, arguments: Sequence[str], *, module: bool) -> int:
             main.__dict__.update(__file__=str(path), __builtins__=__builtins__, __cached__=None)
             sys.modules["__main__"] = main
             exec(compile(path.read_bytes(), str(path.resolve()), "exec"), main.__dict__)  # noqa: S102  what was asked
+            at_end(main.__dict__)
     except Enough:
         return 0
     except SystemExit as end:

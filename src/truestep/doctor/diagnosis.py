@@ -34,4 +34,6 @@ def diagnose(record: Record, select: Iterable[str] = (), ignore: Iterable[str] =
             record.own_errors[f"{type(error).__name__}: {error} in rule {name}"] += 1
     findings = ordered(findings, {name: list(pages.page(name).hides) for name in {one.rule for one in findings}})
     chosen = set(select)
-    return [one for one in findings if one.rule not in ignored and (not chosen or one.rule in chosen) and not allowed(one)]
+    return [
+        one for one in findings if one.rule not in ignored and (not chosen or one.rule in chosen) and not allowed(one)
+    ]

@@ -82,7 +82,9 @@ def text(report: Report, *, colour: bool = False) -> str:
     if report.findings:
         parts[-1] += " More: truestep doctor --explain RULE"
     if report.own_errors:
-        parts.append(f"doctor: {sum(report.own_errors.values())} of its own looks failed: {next(iter(report.own_errors))}")
+        parts.append(
+            f"doctor: {sum(report.own_errors.values())} of its own looks failed: {next(iter(report.own_errors))}"
+        )
     return "\n\n".join(parts)
 
 

@@ -38,7 +38,9 @@ class Schedules:
 
     def install(self) -> None:
         watch = self.watch
-        kinds = {kind for kind in vars(lr_scheduler).values() if isinstance(kind, type) and issubclass(kind, LRScheduler)}
+        kinds = {
+            kind for kind in vars(lr_scheduler).values() if isinstance(kind, type) and issubclass(kind, LRScheduler)
+        }
         for kind in kinds:
             if kind is LRScheduler or (kind is lr_scheduler.ReduceLROnPlateau and "__init__" in vars(kind)):
                 watch.wrap(kind, "__init__", after=self._made)

@@ -84,7 +84,12 @@ class Steps:
             wrapper = getattr(nn.utils.clip_grad, name)
             if getattr(nn.utils, name) is original:
                 watch._replace(nn.utils, name, lambda _, wrapper=wrapper: wrapper)
-        for name, after in (("scale", self._scaled), ("unscale_", self._unscaled), ("step", None), ("update", self._updated)):
+        for name, after in (
+            ("scale", self._scaled),
+            ("unscale_", self._unscaled),
+            ("step", None),
+            ("update", self._updated),
+        ):
             watch.wrap(torch.amp.GradScaler, name, before=self._scaler_steps if name == "step" else None, after=after)
 
     # Optimizers.
@@ -137,7 +142,9 @@ class Steps:
             facts.windows.append(Window([*seen.since], facts.steps == 1))
         seen.since = []
 
-        with_gradients = [p for p, _ in zip((p for p in seen.parameters() if p.grad is not None), range(3), strict=False)]
+        with_gradients = [
+            p for p, _ in zip((p for p in seen.parameters() if p.grad is not None), range(3), strict=False)
+        ]
         facts.without_gradients += not with_gradients
         if seen.is_stale and any(one.gradient() is not None and self._grew(one) for one in seen.used):
             facts.stale += 1
@@ -198,7 +205,12 @@ class Steps:
     @staticmethod
     def _grew(used: Used) -> bool:
         parameter, gradient = used.parameter(), used.gradient()
-        return parameter is not None and parameter.grad is gradient and gradient is not None and gradient._version > used.version
+        return (
+            parameter is not None
+            and parameter.grad is gradient
+            and gradient is not None
+            and gradient._version > used.version
+        )
 
     # What the sensor of losses tells.
 
