@@ -27,18 +27,20 @@ from torch.utils.data import dataloader as dataloaders
 
 from truestep.doctor import sites
 from truestep.doctor.probes import _aside, tensors_in
-from truestep.doctor.record import CallFacts, FitFacts, InputFacts, LoaderFacts, ModelFacts, PassFacts, SamplerFacts, Site
+from truestep.doctor.record import CallFacts, InputFacts, LoaderFacts, ModelFacts, PassFacts, SamplerFacts, Site, TableFacts
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
 
 EXAMPLES = 20_000  # whose content is remembered, of each loader or manner of calling a model
+ROWS = 10_000  # of a table that are kept
 COLUMNS = 64  # of an example that are looked at
 PASSES = 4  # of a loader whose first batches are remembered
 FIRST = 8  # batches of those
 STATISTICS = 4  # batches whose mean and deviation are taken
 KEPT = 64  # loaders and manners of calling that are followed
 UNSAFE = ("open(", "print(", "append(", "cache", "requests", "sqlite", "h5py", ".load(", "global ", "write", "log")  # in a dataset's code
+AUGMENTATIONS = ("flip", "crop", "jitter", "augment", "rotat", "cutout", "erasing", "affine")
 LARGEST = 5_000_000  # indices that are remembered
 
 
@@ -62,8 +64,14 @@ class Given:
         self.keys: list[Tensor] = []  # on the device of the inputs, so that nothing waits for it
         self.sums: list[tuple[Tensor, Tensor]] = []
 
+        self.rows: list[Tensor] = []  # of tables, as they were given
+
     def content(self) -> set[int]:
         return {key for keys in self.keys for key in keys.tolist()}
+
+    def distinct_rows(self) -> dict[int, Tensor]:
+        keys = torch.cat(self.keys[: len(self.rows)]).tolist()
+        return dict(zip(keys, torch.cat(self.rows), strict=True))
 
 
 class Loaders:
@@ -79,7 +87,6 @@ class Loaders:
         self.given: dict[tuple[int, int], Given] = {}
         self.seeded: list[Site | None] = []
         self.samplers: weakref.WeakKeyDictionary[Any, SamplerFacts] = weakref.WeakKeyDictionary()
-        self.fits: list[tuple[FitFacts, weakref.ref[Any], set[int], set[int]]] = []
         self.current = -1
 
     def install(self) -> None:
@@ -231,6 +238,8 @@ class Loaders:
             facts.distinct = len(seen.keys)
             if facts.workers == 0 and not facts.iterable and one.examples >= 2:
                 facts.changed_by_reading = changed_by_reading(iterator._dataset)
+            if not facts.iterable and not one.backwards and facts.examples:
+                facts.differs_by_reading, facts.augmented = read_twice(iterator._dataset)
 
     def _reading(self) -> PassFacts | None:
         """Return the pass that is going on."""
@@ -285,29 +294,14 @@ class Loaders:
         if len(given.sums) < STATISTICS and facts.floating:
             numbers = sampled(values).double()
             given.sums.append((numbers.mean(0), numbers.pow(2).mean(0)))
+        if facts.floating and values.ndim == 2 and 2 <= values.shape[1] <= COLUMNS and facts.read <= ROWS:
+            if values.device.type == "cpu" and len(given.rows) == len(given.keys) - 1:
+                given.rows.append(values.clone())
         if len(given.keys) == 1 and values.numel() <= 10_000_000:
             _look_closely(facts, values)
             if max(abs(facts.low), abs(facts.high)) > 50:
                 known = next((one for one in self.watch.calls.known.values() if one.facts is model), None)
                 facts.rescaled = known is None or rescales(known.module())
-
-    # Transformers of scikit-learn, which are fitted to tables before they become tensors.
-
-    def fitted(self, scaler: Any, table: Any) -> None:
-        rows = rows_of(table)
-        if rows is not None and len(self.fits) < 20:
-            facts = FitFacts(sites.here(), type(scaler).__name__, len(rows))
-            self.watch.record.scalers.append(facts)
-            self.fits.append((facts, weakref.ref(scaler), set(rows), set()))
-
-    def transformed(self, scaler: Any, table: Any, result: Any) -> None:
-        """Carry the marks of rows over to what became of them."""
-        for facts, reference, rows, became in self.fits:
-            if reference() is scaler and len(became) < 4 * EXAMPLES:
-                before, after = rows_of(table), rows_of(result)
-                if before is not None and after is not None and len(before) == len(after):
-                    became.update(new for old, new in zip(before, after, strict=True) if old in rows)
-                    facts.transformed.append(sites.here())
 
     # What workers would draw.
 
@@ -353,16 +347,28 @@ class Loaders:
                 mean = torch.stack([mean.cpu() for mean, _ in given.sums]).mean(0)
                 square = torch.stack([square.cpu() for _, square in given.sums]).mean(0)
                 facts.means, facts.deviations = mean.tolist(), (square - mean**2).clamp(min=0).sqrt().tolist()
-            for fit, _, __, became in self.fits:
-                if facts.call.trained:
-                    fit.trained = max(fit.trained, len(became & keys))
-        for fit, _, __, became in self.fits:
-            trained = {
-                key for given, keys in zip(self.given.values(), contents, strict=True) if given.facts.call.trained for key in keys
-            }
-            for given, keys in zip(self.given.values(), contents, strict=True):
-                if not given.facts.call.trained:
-                    fit.evaluated = max(fit.evaluated, len((keys - trained) & became))
+        self._tables()
+
+    def _tables(self) -> None:
+        for model in {given.facts.model for given in self.given.values()}:
+            mine = [given for given in self.given.values() if given.rows and given.facts.model == model]
+            trained = [given for given in mine if given.facts.call.trained]
+            evaluated = [given for given in mine if not given.facts.call.trained]
+            if not trained or not evaluated or len({given.facts.columns for given in mine}) != 1:
+                continue
+            seen: dict[int, Tensor] = {}
+            for given in trained:
+                seen.update(given.distinct_rows())
+            count = len(seen)
+            for given in evaluated:
+                seen.update(given.distinct_rows())
+            if count < 10 or len(seen) == count:
+                continue
+            rows = torch.stack(list(seen.values())).double()
+            facts = TableFacts(model, rows.shape[1], count, len(seen) - count)
+            facts.centred = (centred(rows[:count]), centred(rows))
+            facts.ranged = (ranged(rows[:count]), ranged(rows))
+            self.watch.record.tables.append(facts)
 
     @staticmethod
     def _same_source(one: Seen, other: Seen) -> bool:
@@ -468,15 +474,18 @@ def rescales(module: nn.Module | None) -> bool:
     return any(word in source_of(kind) for kind in kinds for word in ("255", "127.5", "mean", "std", "norm", "scale", "log"))
 
 
-def rows_of(table: Any) -> list[int] | None:
-    """Return a number for the content of each row of a table, as `keys_of` gives for tensors made of it."""
-    numpy = sys.modules.get("numpy")
-    values = getattr(table, "values", table)
-    if numpy is None or not isinstance(values, numpy.ndarray) or values.ndim != 2 or values.shape[0] > EXAMPLES:
-        return None
-    if values.dtype.kind not in "fiu":
-        return None
-    return keys_of(torch.from_numpy(values.astype("float32"))).tolist()
+def centred(rows: Tensor) -> int:
+    """Return how many columns have a mean of 0 and a deviation of 1, but for rounding."""
+    count, deviations = len(rows), rows.std(0, correction=0)
+    means = (rows.mean(0).abs() < 2e-6) & (deviations > 1e-12)
+    return int((means & (((deviations - 1).abs() < 1e-5) | ((deviations - ((count - 1) / count) ** 0.5).abs() < 1e-5))).sum())
+
+
+def ranged(rows: Tensor) -> int:
+    """Return how many columns go exactly from 0 to 1 or from -1 to 1, and are no flags."""
+    low, high = rows.min(0).values, rows.max(0).values
+    whole = ((low.abs() < 1e-6) | ((low + 1).abs() < 1e-6)) & ((high - 1).abs() < 1e-6)
+    return int((whole & ((rows - rows.round()).abs() > 1e-6).any(0)).sum())
 
 
 def source_of(thing: Any) -> str:
@@ -567,6 +576,31 @@ def changed_by_reading(dataset: Dataset[Any]) -> Site | None:
             else:
                 value[index] = old
     return found[0]
+
+
+def read_twice(dataset: Any) -> tuple[bool, list[str]]:
+    """Read an example twice, and say whether it differs, and what the code of the dataset calls that."""
+    base, indices = innermost(dataset)
+    code = source_of(type(base))
+    parts = [value for name, value in vars(base).items() if "transform" in name or "aug" in name]
+    if "__getitem__" not in vars(type(base)) or not safe_to_read(code):
+        return False, []
+    said = code + " ".join(source_of(part if inspect.isfunction(part) else type(part)) + repr(part) for part in parts)
+    found = [word for word in AUGMENTATIONS if word in said.lower()]
+    index = int(indices[0]) if indices else 0
+    if not found or changed_by_reading(dataset) is not None:
+        return False, []
+    differs = False
+    with _aside(), suppress(Exception):
+        twin = copy.copy(base)
+        for name, value in list(vars(twin).items()):
+            if generator_state(value) is not None:
+                setattr(twin, name, copy.deepcopy(value) if not isinstance(value, torch.Generator) else _same_generator(value))
+        first = tensors_in(twin[index])
+        for _ in range(3):
+            again = tensors_in(twin[index])
+            differs = differs or any(a.shape != b.shape or not _equal(a, b) for a, b in zip(first, again, strict=False))
+    return differs, found
 
 
 @contextmanager

@@ -161,7 +161,7 @@ def last_trained(record: Record, models: set[int], step: int, without: int = -1)
         one
         for loader in record.loaders
         for one in loader.passes
-        if one.loader != without and one.backwards and one.first_step <= step and (one.model in models or not models)
+        if one.loader != without and one.backwards and one.first_step < step and (one.model in models or not models)
     ]
     return max(passes, key=lambda one: one.first_step, default=None)
 

@@ -249,6 +249,8 @@ class LoaderFacts:
     labels: dict[str, Any] = field(default_factory=dict)  # of the first pass: classes, runs
     sampler_facts: dict[str, Any] = field(default_factory=dict)
     changed_by_reading: Site | None = None  # the line that changes what the dataset keeps, each time an example is read
+    differs_by_reading: bool = False  # an example that is only evaluated was another one when it was read again
+    augmented: list[str] = field(default_factory=list)  # words of the dataset's code that name random changes
     same_randomness: str = ""  # what draws the same random numbers in every worker
 
     @property
@@ -261,24 +263,24 @@ class LoaderFacts:
 
 
 @dataclass
+class TableFacts:
+    """The rows of numbers that a model was trained on and those that it was evaluated on, if these are others."""
+
+    model: int
+    columns: int
+    trained: int  # rows
+    evaluated: int
+    centred: tuple[int, int] = (0, 0)  # columns of mean 0 and deviation 1: of the rows trained on, of all rows
+    ranged: tuple[int, int] = (0, 0)  # columns that go from exactly 0 to 1, or from -1 to 1, likewise
+
+
+@dataclass
 class SamplerFacts:
     """A sampler with weights."""
 
     site: Site | None
     weights: int
     loader: int = -1
-
-
-@dataclass
-class FitFacts:
-    """A transformer of scikit-learn that was fitted."""
-
-    site: Site | None
-    kind: str
-    rows: int
-    transformed: list[Site | None] = field(default_factory=list)
-    evaluated: int = 0  # rows that it was fitted on and that a model was given in evaluation only
-    trained: int = 0  # and those that a model was trained on
 
 
 @dataclass
@@ -349,7 +351,7 @@ class Record:
     loaders: list[LoaderFacts] = field(default_factory=list)
     inputs: list[InputFacts] = field(default_factory=list)
     samplers: list[SamplerFacts] = field(default_factory=list)
-    scalers: list[FitFacts] = field(default_factory=list)
+    tables: list[TableFacts] = field(default_factory=list)
     clips: list[ClipFacts] = field(default_factory=list)
     schedules: list[ScheduleFacts] = field(default_factory=list)
     snapshots: list[SnapshotFacts] = field(default_factory=list)

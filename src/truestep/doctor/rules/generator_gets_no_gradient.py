@@ -1,4 +1,4 @@
-"""The generator's loss does not reach the generator: what it made was detached before the discriminator judged it.
+"""The generator's loss does not reach the generator: what it made was detached on the way.
 
 `detach` belongs to the discriminator's step, where the generator is to be left alone. In the generator's own step it cuts
 the only way to its weights. Its optimizer steps and changes nothing: the samples stay the noise that they were in the

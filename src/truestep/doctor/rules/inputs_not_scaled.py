@@ -1,4 +1,4 @@
-"""A model is given inputs on another scale than the one that it is trained on, or that a fresh model can learn from.
+"""A model is given inputs on another scale than it is trained on, or than it can learn from.
 
 It comes from scaling in one of two places only: training divides by 255 or standardises, evaluation does not, and the
 model's answers there mean nothing, however well it has learnt. Or from scaling in two places: pixels that are divided by

@@ -1,4 +1,4 @@
-"""Each worker of a loader reads the whole of an iterable dataset, so that every example comes several times.
+"""Each worker reads the whole of an iterable dataset, so that every example comes several times.
 
 A loader gives each worker a copy of an `IterableDataset`, and only the dataset can divide the work. With four workers an
 epoch is four times as long and holds everything four times; evaluation counts each example four times, and what looks

@@ -60,8 +60,9 @@ def look(record: Record) -> Iterator[Finding]:
         turns = sum(a < b for a, b in zip(rates, rates[1:], strict=False))
         in_epochs = _says_epochs(schedule.site)
         back = schedule.kind == "CosineAnnealingLR" and schedule.steps >= 3 * (schedule.unit or 1) and turns >= 3
-        early = _all_done_early(schedule)
-        if not (low > 0.4 or ((in_epochs or schedule.unit == epochs) and (back or early)) or (early and low > 0.2)):
+        early = _all_done_early(schedule) and (schedule.unit or 0) >= 0.3 * epochs
+        steep = _falls_within_each_epoch(schedule, epochs)
+        if not (low > 0.4 or steep or early or ((in_epochs or schedule.unit == epochs) and back)):
             continue
         first = next((place for place, rate in enumerate(rates, 1) if rate < VANISHED * largest), 0)
         what = (
@@ -70,6 +71,8 @@ def look(record: Record) -> Iterator[Finding]:
             else f"the learning rate went up again in {turns} of them"
             if back
             else f"its last change came after {_changes(rates)[-1]} of them"
+            if early
+            else f"the learning rate fell from {largest:.3g} to {rates[-1]:.3g}, several times within each epoch"
         )
         made = f", though it was made for {schedule.unit}" if schedule.unit else ""
         yield Finding(
@@ -129,3 +132,15 @@ def _changes(rates: list[float]) -> list[int]:
 def _all_done_early(schedule: ScheduleFacts) -> bool:
     """Whether milestones that are fewer than the epochs were all passed in the first tenth of the run."""
     return schedule.kind == "MultiStepLR" and schedule.steps >= 30 and _changes(schedule.rates)[-1] <= 0.1 * schedule.steps
+
+
+def _falls_within_each_epoch(schedule: ScheduleFacts, epochs: int) -> bool:
+    """Whether large falls, such as are made for epochs, come several times within each."""
+    rates = schedule.rates
+    falls = [b / a for a, b in zip(rates, rates[1:], strict=False) if 0 < b < a]
+    if not falls or len(falls) < 2 * epochs or epochs < 3:
+        return False
+    if schedule.kind == "StepLR":
+        return max(falls) <= 0.5 and rates[-1] < 0.01 * max(rates)
+    low = sum(rate < 0.01 * max(rates) for rate in rates) / len(rates)
+    return schedule.kind == "ExponentialLR" and max(falls) <= 0.9 + 1e-6 and low > 0.4

@@ -115,7 +115,7 @@ def _by_content(record: Record, given: InputFacts) -> Finding | None:
     training = [
         (place, one)
         for place, one in enumerate(record.inputs)
-        if one.model == given.model and one.call.trained and one.first_step <= given.first_step and one.loader != given.loader
+        if one.model == given.model and one.call.trained and one.first_step < given.first_step and one.loader != given.loader
         or one.model == given.model and one.call.trained and one.loader == given.loader == -1
     ]
     if not training:
@@ -160,7 +160,7 @@ def _by_chance(record: Record, given: InputFacts, trained: InputFacts) -> float:
 
 
 def _has_folds(stack: list[Site]) -> bool:
-    trees = [sites.tree(file) for file in {site.file for site in stack}]
+    trees = [sites.tree(site.file) for site in stack[:1]]
     return any({"fold", "folds", "kfold", "splits"} & words(identifiers(tree)) for tree in trees if tree is not None)
 
 
