@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import pytest
+
 from doctor.examples import findings_in
 
 HEAD = """
@@ -275,7 +276,9 @@ def test_a_mistake_is_found_in_another_style(name, tmp_path):
 
     found = findings_in(code, tmp_path / "script.py")
 
-    assert [(one.rule, one.site.line if one.site else None) for one in found if one.severity != "note"] == [(rule, line)]
+    assert [(one.rule, one.site.line if one.site else None) for one in found if one.severity != "note"] == [
+        (rule, line)
+    ]
 
 
 CORRECT = {

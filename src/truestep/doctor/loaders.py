@@ -8,7 +8,7 @@ import inspect
 import random
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,16 @@ from torch.utils.data import dataloader as dataloaders
 
 from truestep.doctor import sites
 from truestep.doctor.probes import _aside, tensors_in
-from truestep.doctor.record import CallFacts, InputFacts, LoaderFacts, ModelFacts, PassFacts, SamplerFacts, Site, TableFacts
+from truestep.doctor.record import (
+    CallFacts,
+    InputFacts,
+    LoaderFacts,
+    ModelFacts,
+    PassFacts,
+    SamplerFacts,
+    Site,
+    TableFacts,
+)
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -39,7 +48,19 @@ PASSES = 4  # of a loader whose first batches are remembered
 FIRST = 8  # batches of those
 STATISTICS = 4  # batches whose mean and deviation are taken
 KEPT = 64  # loaders and manners of calling that are followed
-UNSAFE = ("open(", "print(", "append(", "cache", "requests", "sqlite", "h5py", ".load(", "global ", "write", "log")  # in a dataset's code
+UNSAFE = (
+    "open(",
+    "print(",
+    "append(",
+    "cache",
+    "requests",
+    "sqlite",
+    "h5py",
+    ".load(",
+    "global ",
+    "write",
+    "log",
+)  # in a dataset's code
 AUGMENTATIONS = ("flip", "crop", "jitter", "augment", "rotat", "cutout", "erasing", "affine")
 LARGEST = 5_000_000  # indices that are remembered
 
@@ -98,7 +119,7 @@ class Loaders:
         watch.wrap(torch, "manual_seed", before=self._seeding)
         original, sensor = dataloaders._BaseDataLoaderIter.__next__, self
 
-        def __next__(iterator: Any) -> Any:
+        def following(iterator: Any) -> Any:
             try:
                 batch = original(iterator)
             except StopIteration:
@@ -109,7 +130,7 @@ class Loaders:
                 watch.guarded(sensor.gave, iterator, batch)
             return batch
 
-        watch._replace(dataloaders._BaseDataLoaderIter, "__next__", lambda _: __next__)
+        watch._replace(dataloaders._BaseDataLoaderIter, "__next__", lambda _: following)
 
     # How loaders are made.
 
@@ -151,9 +172,9 @@ class Loaders:
         facts.sampler = type(sampler).__name__ if not facts.iterable else ""
         if batch_sampler is not None and not type(batch_sampler).__module__.startswith("torch"):
             facts.sampler = type(batch_sampler).__name__
-        facts.with_replacement = not isinstance(sampler, torch.utils.data.SequentialSampler | SubsetRandomSampler) and not (
-            isinstance(sampler, RandomSampler) and not sampler.replacement
-        )
+        facts.with_replacement = not isinstance(
+            sampler, torch.utils.data.SequentialSampler | SubsetRandomSampler
+        ) and not (isinstance(sampler, RandomSampler) and not sampler.replacement)
         if not facts.iterable and hasattr(dataset, "__len__"):
             facts.examples = len(dataset)  # pyright: ignore[reportArgumentType]
         for name in ("epoch", "shuffle", "num_samples", "num_replicas"):
@@ -222,7 +243,9 @@ class Loaders:
             facts.read += size
             if facts.iterable:
                 seen.keys.update(keys_of(inputs).tolist())
-            labels = next((found for t in tensors if t is not inputs and (found := classes_of(t, size)) is not None), None)
+            labels = next(
+                (found for t in tensors if t is not inputs and (found := classes_of(t, size)) is not None), None
+            )
             if labels is not None:
                 seen.labels.extend(labels)
 
@@ -279,7 +302,9 @@ class Loaders:
         facts = given.facts
         if facts.read >= EXAMPLES or len(given.keys) > 2_000:
             return
-        tensors = [t for t in inputs if t.ndim >= 2 and t.dtype != torch.bool and not t.is_complex() and not t.is_sparse]
+        tensors = [
+            t for t in inputs if t.ndim >= 2 and t.dtype != torch.bool and not t.is_complex() and not t.is_sparse
+        ]
         if not tensors:
             facts.read = EXAMPLES
             return
@@ -295,8 +320,8 @@ class Loaders:
             numbers = sampled(values).double()
             given.sums.append((numbers.mean(0), numbers.pow(2).mean(0)))
         if facts.floating and values.ndim == 2 and 2 <= values.shape[1] <= COLUMNS and facts.read <= ROWS:
-            if values.device.type == "cpu" and len(given.rows) == len(given.keys) - 1:
-                given.rows.append(values.clone())
+            kept_all = len(given.rows) == len(given.keys) - 1
+            given.rows.extend([values.clone()] if kept_all and values.device.type == "cpu" else [])
         if len(given.keys) == 1 and values.numel() <= 10_000_000:
             _look_closely(facts, values)
             if max(abs(facts.low), abs(facts.high)) > 50:
@@ -309,7 +334,12 @@ class Loaders:
         """Return the name of a generator that the dataset owns and draws from: each worker gets a copy in the same state."""
         base, _ = innermost(loader.dataset)
         code = source_of(type(base)) + source_of(loader.worker_init_fn)
-        if "worker_info" in code or not safe_to_read(code) or loader.worker_init_fn is not None or "__getitem__" not in vars(type(base)):
+        if (
+            "worker_info" in code
+            or not safe_to_read(code)
+            or loader.worker_init_fn is not None
+            or "__getitem__" not in vars(type(base))
+        ):
             return ""
         for name, value in list(vars(base).items()):
             if generator_state(value) is None:
@@ -399,17 +429,27 @@ def _hold_the_same(one: dict[str, Any], other: dict[str, Any], count: int) -> bo
     numpy = sys.modules.get("numpy")
     for name, value in one.items():
         theirs = other.get(name)
-        if type(theirs) is not type(value) or not hasattr(value, "__len__") or len(value) != count or isinstance(value, dict):
+        if (
+            type(theirs) is not type(value)
+            or not hasattr(value, "__len__")
+            or len(value) != count
+            or isinstance(value, dict)
+        ):
             continue
         if value is theirs:
             return True
-        if isinstance(value, Tensor):
+        if isinstance(value, Tensor) and isinstance(theirs, Tensor):
             if value.ndim >= 2 and torch.equal(value, theirs):
                 return True
         elif numpy is not None and isinstance(value, numpy.ndarray):
             if value.ndim >= 2 and numpy.array_equal(value, theirs):
                 return True
-        elif isinstance(value, list) and isinstance(value[0], str | tuple) and len(set(value)) == count and value == theirs:
+        elif (
+            isinstance(value, list)
+            and isinstance(value[0], str | tuple)
+            and len(set(value)) == count
+            and value == theirs
+        ):
             return True  # names of files
     return False
 
@@ -460,7 +500,9 @@ def _look_closely(facts: InputFacts, values: Tensor) -> None:
     numbers = sampled(values).double()
     facts.whole = bool((numbers == numbers.round()).all())
     twice = numbers * 255 * 255
-    facts.whole_by_255 = facts.low >= 0 and 0 < facts.high <= 1 / 250 and bool(((twice - twice.round()).abs() < 1e-2).all())
+    facts.whole_by_255 = (
+        facts.low >= 0 and 0 < facts.high <= 1 / 250 and bool(((twice - twice.round()).abs() < 1e-2).all())
+    )
 
 
 def rescales(module: nn.Module | None) -> bool:
@@ -471,14 +513,18 @@ def rescales(module: nn.Module | None) -> bool:
     if isinstance(first, nn.Embedding) or "Norm" in type(first).__name__:
         return True
     kinds = {type(part) for part in module.modules() if not type(part).__module__.startswith("torch")}
-    return any(word in source_of(kind) for kind in kinds for word in ("255", "127.5", "mean", "std", "norm", "scale", "log"))
+    return any(
+        word in source_of(kind) for kind in kinds for word in ("255", "127.5", "mean", "std", "norm", "scale", "log")
+    )
 
 
 def centred(rows: Tensor) -> int:
     """Return how many columns have a mean of 0 and a deviation of 1, but for rounding."""
     count, deviations = len(rows), rows.std(0, correction=0)
     means = (rows.mean(0).abs() < 2e-6) & (deviations > 1e-12)
-    return int((means & (((deviations - 1).abs() < 1e-5) | ((deviations - ((count - 1) / count) ** 0.5).abs() < 1e-5))).sum())
+    return int(
+        (means & (((deviations - 1).abs() < 1e-5) | ((deviations - ((count - 1) / count) ** 0.5).abs() < 1e-5))).sum()
+    )
 
 
 def ranged(rows: Tensor) -> int:
@@ -548,10 +594,14 @@ def changed_by_reading(dataset: Dataset[Any]) -> Site | None:
     def changed() -> bool:
         return any(not _equal(value[index], old) for (value, index), old in zip(kept, before, strict=True))
 
-    twin, last, found = copy.copy(base), [None], [None]
+    twin = copy.copy(base)
+    last: list[Site | None] = [None]
+    found: list[Site | None] = [None]
     for name, value in list(vars(twin).items()):
         if generator_state(value) is not None:
-            setattr(twin, name, copy.deepcopy(value) if not isinstance(value, torch.Generator) else _same_generator(value))
+            setattr(
+                twin, name, copy.deepcopy(value) if not isinstance(value, torch.Generator) else _same_generator(value)
+            )
 
     def trace(frame: Any, event: str, _: Any) -> Any:
         if not sites.is_users(frame.f_code.co_filename):
@@ -595,7 +645,11 @@ def read_twice(dataset: Any) -> tuple[bool, list[str]]:
         twin = copy.copy(base)
         for name, value in list(vars(twin).items()):
             if generator_state(value) is not None:
-                setattr(twin, name, copy.deepcopy(value) if not isinstance(value, torch.Generator) else _same_generator(value))
+                setattr(
+                    twin,
+                    name,
+                    copy.deepcopy(value) if not isinstance(value, torch.Generator) else _same_generator(value),
+                )
         first = tensors_in(twin[index])
         for _ in range(3):
             again = tensors_in(twin[index])
@@ -604,7 +658,7 @@ def read_twice(dataset: Any) -> tuple[bool, list[str]]:
 
 
 @contextmanager
-def _traced(trace: Any) -> Iterator[None]:
+def _traced(trace: Any) -> Generator[None]:
     was = sys.gettrace()
     sys.settrace(trace)
     try:
@@ -630,8 +684,6 @@ def _copied(value: Any) -> Any:
 
 def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor):
-        return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
-    equal = (one == other) | ((one != one) & (other != other))
+        return one.shape == other.shape and bool(torch.isclose(one, other, rtol=0, atol=0, equal_nan=True).all())
+    equal = (one == other) | ((one != one) & (other != other))  # noqa: PLR0124 - only what is no number differs from itself
     return bool(equal.all()) if hasattr(equal, "all") else bool(equal)
-
-

@@ -50,7 +50,22 @@ def through_views(chain: Sequence[Node]) -> Node | None:
 
 # What names say that a piece of data is for. A name alone is never a finding: it decides what a fact means.
 
-HELD_OUT = {"val", "valid", "validation", "test", "testing", "tst", "te", "va", "eval", "evaluation", "dev", "held", "heldout", "holdout"}
+HELD_OUT = {
+    "val",
+    "valid",
+    "validation",
+    "test",
+    "testing",
+    "tst",
+    "te",
+    "va",
+    "eval",
+    "evaluation",
+    "dev",
+    "held",
+    "heldout",
+    "holdout",
+}
 TRAINING = {"train", "training", "trn", "tr", "fit"}
 NO_DATA = {"mask", "masks", "idx", "index", "indices", "ids", "every", "interval", "overfit", "debug", "sanity", "fold"}
 
@@ -65,7 +80,8 @@ def identifiers(node: ast.AST) -> str:
     return " ".join(
         part.id if isinstance(part, ast.Name) else part.attr if isinstance(part, ast.Attribute) else str(part.value)
         for part in ast.walk(node)
-        if isinstance(part, ast.Name | ast.Attribute) or (isinstance(part, ast.Constant) and isinstance(part.value, str))
+        if isinstance(part, ast.Name | ast.Attribute)
+        or (isinstance(part, ast.Constant) and isinstance(part.value, str))
     )
 
 
@@ -118,7 +134,9 @@ def purpose(record: Record, loader: LoaderFacts) -> tuple[str, Site | None]:
         call = calls[twins.index(loader) % len(calls)]
         around = sites.function(site)
         named = around.name if isinstance(statement, ast.Return) and isinstance(around, ast.FunctionDef) else ""
-        given = identifiers(call.args[0]) if call.args else " ".join(identifiers(one.value) for one in call.keywords[:1])
+        given = (
+            identifiers(call.args[0]) if call.args else " ".join(identifiers(one.value) for one in call.keywords[:1])
+        )
         for text in (_name_around(statement, call), named, given):
             if said := verdict(text):
                 return said, site
@@ -136,7 +154,9 @@ def use(stack: Sequence[Site]) -> tuple[str, Site | None]:
             if isinstance(node, ast.For):
                 text = identifiers(node.iter)
             else:
-                text = " ".join(identifiers(part) for call in outermost_calls(node) for part in (*call.args, *call.keywords))
+                text = " ".join(
+                    identifiers(part) for call in outermost_calls(node) for part in (*call.args, *call.keywords)
+                )
             if said := verdict(text):
                 return said, site
     return "", None

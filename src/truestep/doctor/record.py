@@ -71,7 +71,9 @@ class OptimizerFacts:
     clear_sites: Counter[Site | None] = field(default_factory=Counter)  # of those clearings
     looked_at: int = 0  # steps, whose gradients and parameters were looked at
     micro_batches: Counter[int] = field(default_factory=Counter)  # backwards a step
-    learning_rates: list[tuple[int, float]] = field(default_factory=list)  # (step, rate of the first group) where it changed
+    learning_rates: list[tuple[int, float]] = field(
+        default_factory=list
+    )  # (step, rate of the first group) where it changed
     scaled: int = 0  # steps through a gradient scaler
     never_reached: list[str] = field(default_factory=list)  # parameters that no looked-at backward has reached
     reached: int = 0  # parameters that a backward has reached
@@ -93,11 +95,15 @@ class CallFacts:
     first_step: int = 0  # optimizer steps before the first of them
     last_step: int = 0
     trained: int = 0  # that a backward went through
-    restless: list[str] = field(default_factory=list)  # parts that act otherwise in training mode and were in it: "bn1 (BatchNorm2d)"
+    restless: list[str] = field(
+        default_factory=list
+    )  # parts that act otherwise in training mode and were in it: "bn1 (BatchNorm2d)"
     passes: Counter[int] = field(default_factory=Counter)  # by loader number; -1 outside of any
     batch_sizes: Counter[int] = field(default_factory=Counter)
     consecutive: int = 0  # the longest row of them without a backward or step between
-    change_in_eval_mode: float | None = None  # how far the outputs of one call move in evaluation mode, relative to their deviation
+    change_in_eval_mode: float | None = (
+        None  # how far the outputs of one call move in evaluation mode, relative to their deviation
+    )
 
 
 @dataclass
@@ -113,7 +119,7 @@ class ModelFacts:
     owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
     unowned: list[str] = field(default_factory=list)  # parameters that backward reached and no optimizer has
     frozen: list[str] = field(default_factory=list)  # parameters with requires_grad False
-    hidden: list["HiddenModules"] = field(default_factory=list)  # modules in a plain list or dict
+    hidden: list[HiddenModules] = field(default_factory=list)  # modules in a plain list or dict
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
     copy_of: int = -1  # number of the model that this was deep-copied from
 
@@ -218,10 +224,14 @@ class InputFacts:
     high: float = 0.0
     whole: bool = False  # whether all numbers are integers
     whole_by_255: bool = False  # whether they are integers divided by 255 twice
-    rescaled: bool = False  # whether the model begins with a norm or an embedding, or its code knows how pixels are scaled
+    rescaled: bool = (
+        False  # whether the model begins with a norm or an embedding, or its code knows how pixels are scaled
+    )
     means: list[float] = field(default_factory=list)  # by column, of the first batches
     deviations: list[float] = field(default_factory=list)
-    shared: dict[int, int] = field(default_factory=dict)  # by place in `Record.inputs`: examples that were given there too
+    shared: dict[int, int] = field(
+        default_factory=dict
+    )  # by place in `Record.inputs`: examples that were given there too
 
 
 @dataclass
@@ -304,7 +314,9 @@ class ScheduleFacts:
     step_stack: list[Site] = field(default_factory=list)  # of its second step, innermost first
     before_optimizer: int = 0  # steps before the first of its optimizer
     idle: int = 0  # steps between which other optimizers stepped, and its own did not
-    values: list[tuple[int, float, float]] = field(default_factory=list)  # (optimizer step, monitored value, rate after) of a plateau schedule
+    values: list[tuple[int, float, float]] = field(
+        default_factory=list
+    )  # (optimizer step, monitored value, rate after) of a plateau schedule
     mode: str = ""
     unit: int | None = None  # step_size, T_max, total_steps, the last milestone: steps it was made for
     optimizer_steps_between: Counter[int] = field(default_factory=Counter)  # optimizer steps since its last step

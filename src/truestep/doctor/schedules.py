@@ -47,7 +47,7 @@ class Schedules:
             if "step" in vars(kind):
                 watch.wrap(kind, "step", before=self._stepping, after=self._stepped)
 
-    def _made(self, _: Any, __: Any, schedule: Any, optimizer: Any = None, *args: Any, **kwargs: Any) -> None:
+    def _made(self, _: Any, __: Any, schedule: Any, optimizer: Any = None, *___: Any, **____: Any) -> None:
         if self._of(schedule) is not None:
             return
         inner = getattr(optimizer, "optimizer", optimizer)  # of Accelerate and others, which wrap it
@@ -63,7 +63,7 @@ class Schedules:
         found = self.seen.get(id(schedule))
         return found if found is not None and found.schedule() is schedule else None  # None: it is still being made
 
-    def _stepping(self, schedule: Any, *args: Any, **kwargs: Any) -> None:
+    def _stepping(self, schedule: Any, *_: Any, **__: Any) -> None:
         seen = self._of(schedule)
         if seen is None:
             return
@@ -91,7 +91,7 @@ class Schedules:
             facts.rates.append(float(rate))
         value = args[0] if args else kwargs.get("metrics")
         if isinstance(schedule, lr_scheduler.ReduceLROnPlateau) and len(facts.values) < 2_000:
-            facts.values.append((self.watch.record.steps, float(value), float(rate)))
+            facts.values.append((self.watch.record.steps, float(value or 0), float(rate)))
         self.watch.event("schedule", facts.number)
 
     def conclude(self) -> None:

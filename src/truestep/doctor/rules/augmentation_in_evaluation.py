@@ -14,6 +14,7 @@ Bad::
             flipped = torch.rand(()) < 0.5
             return features[i].flip(0) if flipped else features[i], labels[i]
 
+
     train_set, val_set = torch.utils.data.random_split(Pictures(), [72, 24])
     train_loader = DataLoader(train_set, batch_size=18, shuffle=True)
     val_loader = DataLoader(val_set, batch_size=24)  # <- here
@@ -37,6 +38,7 @@ Good::
         def __getitem__(self, i):
             flipped = self.training and torch.rand(()) < 0.5
             return features[i].flip(0) if flipped else features[i], labels[i]
+
 
     order = torch.randperm(96).tolist()
     train_set = torch.utils.data.Subset(Pictures(training=True), order[:72])

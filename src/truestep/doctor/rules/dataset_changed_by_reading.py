@@ -18,6 +18,7 @@ Bad::
             row -= self.rows.mean(0)  # <- here
             return row, labels[i]
 
+
     for inputs, targets in DataLoader(Rows(features + 3), batch_size=16, shuffle=True):
         optimizer.zero_grad()
         F.cross_entropy(model(inputs), targets).backward()
@@ -36,6 +37,7 @@ Good::
             row = self.rows[i]
             row = row - self.rows.mean(0)
             return row, labels[i]
+
 
     for inputs, targets in DataLoader(Rows(features + 3), batch_size=16, shuffle=True):
         optimizer.zero_grad()

@@ -55,4 +55,3 @@ def look(record: Record) -> Iterator[Finding]:
                     "sampler.set_epoch(epoch)  # before each pass",
                     {"passes": len(trained), "different first batches": len(firsts)},
                 )
-

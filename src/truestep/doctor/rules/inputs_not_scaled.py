@@ -107,7 +107,11 @@ def _distance(one: InputFacts, other: InputFacts) -> tuple[float, float]:
         for m, d, n, e in zip(one.means, one.deviations, other.means, other.deviations, strict=True)
         if e > 1e-12 and d > 0
     ]
-    return (median(shift for shift, _ in columns), median(ratio for _, ratio in columns)) if len(columns) >= 4 else (0.0, 1.0)
+    return (
+        (median(shift for shift, _ in columns), median(ratio for _, ratio in columns))
+        if len(columns) >= 4
+        else (0.0, 1.0)
+    )
 
 
 def _second_division(site: Site | None) -> Site | None:
@@ -116,13 +120,13 @@ def _second_division(site: Site | None) -> Site | None:
     if module is None or site is None:
         return site
     lines = sorted(
-        {
-            node.lineno
-            for node in ast.walk(module)
-            if isinstance(node, ast.BinOp | ast.AugAssign)
-            and isinstance(node.op, ast.Div | ast.Mult)
-            and any(isinstance(part, ast.Constant) and part.value in (255, 1 / 255) for part in ast.walk(node))
-            or (isinstance(node, ast.Call) and "255" in "".join(ast.unparse(arg) for arg in node.args) and "div" in ast.unparse(node.func))
-        }
+        node.lineno
+        for node in ast.walk(module)
+        if (isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div | ast.Mult) and _by_255(node))
+        or (isinstance(node, ast.Call) and "div" in ast.unparse(node.func) and any(map(_by_255, node.args)))
     )
     return Site(site.file, lines[-1]) if len(lines) >= 2 else site
+
+
+def _by_255(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Constant) and part.value in (255, 1 / 255) for part in ast.walk(node))

@@ -10,6 +10,7 @@ Bad::
         def __iter__(self):
             return iter(zip(features, labels))
 
+
     stream = DataLoader(Stream(), batch_size=16, num_workers=2)  # <- here
     for inputs, targets in stream:
         optimizer.zero_grad()
@@ -23,6 +24,7 @@ Good::
             worker = torch.utils.data.get_worker_info()
             rows = range(len(features))[worker.id :: worker.num_workers] if worker else range(len(features))
             return iter([(features[row], labels[row]) for row in rows])
+
 
     stream = DataLoader(Stream(), batch_size=16, num_workers=2)
     for inputs, targets in stream:
@@ -51,7 +53,9 @@ def look(record: Record) -> Iterator[Finding]:
         if not loader.iterable or loader.workers < 2 or not loader.passes:
             continue
         first = loader.passes[0]
-        everything = first.complete and loader.read == first.examples and loader.read == loader.workers * loader.distinct
+        everything = (
+            first.complete and loader.read == first.examples and loader.read == loader.workers * loader.distinct
+        )
         if everything or _alike(loader):
             yield Finding(
                 f"Each of {loader.workers} workers gave the same examples: "

@@ -6,7 +6,8 @@ between convolutions it goes on with the statistics of one picture, and one bad 
 Bad::
 
     torch.manual_seed(1)
-    pictures = DataLoader(TensorDataset(torch.randn(33, 1, 6, 6), torch.arange(33) % 3), batch_size=8, shuffle=True)  # <- here
+    dataset = TensorDataset(torch.randn(33, 1, 6, 6), torch.arange(33) % 3)
+    pictures = DataLoader(dataset, batch_size=8, shuffle=True)  # <- here
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     for epoch in range(3):

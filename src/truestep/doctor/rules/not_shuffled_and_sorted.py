@@ -93,8 +93,10 @@ def _slicing(site: Site | None) -> Site | None:
     """Return the line in the loop that cuts out a batch."""
     for loop in loops(site)[:1]:
         for node in loop.body:
-            if isinstance(node, ast.Assign) and any(isinstance(part, ast.Slice) for part in ast.walk(node.value)) and site:
+            if (
+                isinstance(node, ast.Assign)
+                and any(isinstance(part, ast.Slice) for part in ast.walk(node.value))
+                and site
+            ):
                 return Site(site.file, node.lineno)
     return site
-
-

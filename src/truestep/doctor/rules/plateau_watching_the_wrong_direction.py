@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 
 from truestep.doctor import sites
 from truestep.doctor.findings import Finding
@@ -41,7 +42,23 @@ from truestep.doctor.reading import identifiers, words
 from truestep.doctor.record import Record, Site
 
 SEVERITY = "error"
-HIGHER = {"acc", "accuracy", "auc", "auroc", "f", "precision", "recall", "iou", "dice", "correct", "bleu", "psnr", "ssim", "reward", "return"}
+HIGHER = {
+    "acc",
+    "accuracy",
+    "auc",
+    "auroc",
+    "f",
+    "precision",
+    "recall",
+    "iou",
+    "dice",
+    "correct",
+    "bleu",
+    "psnr",
+    "ssim",
+    "reward",
+    "return",
+}
 LOWER = {"loss", "losses", "err", "error", "mse", "mae", "rmse", "nll", "ppl", "perplexity", "wer", "cer"}
 BETTER = {"min": "falls", "max": "rises"}
 
@@ -60,7 +77,7 @@ def look(record: Record) -> Iterator[Finding]:
         if not means or means == schedule.mode or not improved or min(values) < 0:
             continue
         rates = [rate for _, _, rate in schedule.values]
-        cuts = sum(b < a for a, b in zip(rates, rates[1:], strict=False))
+        cuts = sum(b < a for a, b in pairwise(rates))
         yield Finding(
             f"The schedule takes {name} for better when it {BETTER[schedule.mode]} (mode={schedule.mode!r}): it went from "
             f"{values[0]:.4g} to {values[-1]:.4g}, and the learning rate was lowered {cuts} times meanwhile.",

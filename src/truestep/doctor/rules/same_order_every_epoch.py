@@ -40,7 +40,13 @@ SEVERITY = "warning"
 def look(record: Record) -> Iterator[Finding]:
     loaders = [one for one in record.loaders if one.sampler == "RandomSampler" and one.trained]
     for site in dict.fromkeys(one.site for one in loaders):
-        passes = [one for loader in loaders if loader.site == site for one in loader.passes[:4] if one.backwards and one.fingerprints]
+        passes = [
+            one
+            for loader in loaders
+            if loader.site == site
+            for one in loader.passes[:4]
+            if one.backwards and one.fingerprints
+        ]
         passes.sort(key=lambda one: one.first_step)
         if len(passes) < 3 or len({one.model for one in passes}) != 1 or passes[0].batches < 3:
             continue

@@ -17,6 +17,7 @@ Bad::
         def __getitem__(self, i):
             return features[i] + 0.1 * torch.randn(8, generator=self.generator), labels[i]
 
+
     for inputs, targets in DataLoader(Noisy(), batch_size=16, shuffle=True, num_workers=2):  # <- here
         optimizer.zero_grad()
         F.cross_entropy(model(inputs), targets).backward()
@@ -30,6 +31,7 @@ Good::
 
         def __getitem__(self, i):
             return features[i] + 0.1 * torch.randn(8), labels[i]
+
 
     for inputs, targets in DataLoader(Noisy(), batch_size=16, shuffle=True, num_workers=2):
         optimizer.zero_grad()

@@ -41,7 +41,12 @@ SEVERITY = "warning"
 
 def look(record: Record) -> Iterator[Finding]:
     for schedule in record.schedules:
-        if schedule.before_optimizer != 1 or schedule.steps < 2 or schedule.optimizer < 0 or len(schedule.step_sites) != 1:
+        if (
+            schedule.before_optimizer != 1
+            or schedule.steps < 2
+            or schedule.optimizer < 0
+            or len(schedule.step_sites) != 1
+        ):
             continue
         optimizer = record.optimizers[schedule.optimizer]
         between, times = schedule.optimizer_steps_between.most_common(1)[0]

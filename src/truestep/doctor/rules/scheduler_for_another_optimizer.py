@@ -72,7 +72,9 @@ def _twice_for_one(record: Record) -> Iterator[Finding]:
             mine = record.optimizers[first.optimizer]
             driven = {one.optimizer for one in record.schedules}
             without = [
-                one for one in record.optimizers if one.number not in driven and one.steps >= 3 and one.steps >= 0.3 * mine.steps
+                one
+                for one in record.optimizers
+                if one.number not in driven and one.steps >= 3 and one.steps >= 0.3 * mine.steps
             ]
             if without and _arguments(first) is not None and _arguments(first) == _arguments(second):
                 yield Finding(

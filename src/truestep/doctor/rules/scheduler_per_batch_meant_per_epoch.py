@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 
 from truestep.doctor import sites
 from truestep.doctor.findings import Finding
@@ -50,14 +51,19 @@ BATCHES = {"batch", "batches", "step", "steps", "iter", "iters", "iterations", "
 def look(record: Record) -> Iterator[Finding]:
     for schedule in record.schedules:
         rates = schedule.rates
-        if schedule.kind in STEPWISE or schedule.steps < 10 or schedule.steps != len(rates) or not _after_each_batch(schedule):
+        if (
+            schedule.kind in STEPWISE
+            or schedule.steps < 10
+            or schedule.steps != len(rates)
+            or not _after_each_batch(schedule)
+        ):
             continue
         epochs = _epochs(record, schedule)
         if epochs is None or epochs < 2 or (schedule.unit or 1) > epochs:
             continue  # made for more steps than there are epochs
         largest = max(rates)
         low = sum(rate < VANISHED * largest for rate in rates) / len(rates)
-        turns = sum(a < b for a, b in zip(rates, rates[1:], strict=False))
+        turns = sum(a < b for a, b in pairwise(rates))
         in_epochs = _says_epochs(schedule.site)
         back = schedule.kind == "CosineAnnealingLR" and schedule.steps >= 3 * (schedule.unit or 1) and turns >= 3
         early = _all_done_early(schedule) and (schedule.unit or 0) >= 0.3 * epochs
@@ -97,10 +103,10 @@ def _epochs(record: Record, schedule: ScheduleFacts) -> int | None:
         return len(inside) if sum(inside) >= 3 * len(inside) else None
     if any(passes):
         return None
-    return _epochs_in_code(record, schedule)
+    return _epochs_in_code(schedule)
 
 
-def _epochs_in_code(record: Record, schedule: ScheduleFacts) -> int | None:
+def _epochs_in_code(schedule: ScheduleFacts) -> int | None:
     """Return the number of epochs of a run without loaders: a loop whose name says epoch around one over batches."""
     around = [loop for site in schedule.step_stack for loop in loops(site) if isinstance(loop, ast.For)]
     if len(around) < 2 or words(identifiers(around[0].target)) & EPOCHS:
@@ -126,18 +132,20 @@ def _says_epochs(site: Site | None) -> bool:
 
 
 def _changes(rates: list[float]) -> list[int]:
-    return [place for place, (a, b) in enumerate(zip(rates, rates[1:], strict=False), 2) if a != b] or [1]
+    return [place for place, (a, b) in enumerate(pairwise(rates), 2) if a != b] or [1]
 
 
 def _all_done_early(schedule: ScheduleFacts) -> bool:
     """Whether milestones that are fewer than the epochs were all passed in the first tenth of the run."""
-    return schedule.kind == "MultiStepLR" and schedule.steps >= 30 and _changes(schedule.rates)[-1] <= 0.1 * schedule.steps
+    return (
+        schedule.kind == "MultiStepLR" and schedule.steps >= 30 and _changes(schedule.rates)[-1] <= 0.1 * schedule.steps
+    )
 
 
 def _falls_within_each_epoch(schedule: ScheduleFacts, epochs: int) -> bool:
     """Whether large falls, such as are made for epochs, come several times within each."""
     rates = schedule.rates
-    falls = [b / a for a, b in zip(rates, rates[1:], strict=False) if 0 < b < a]
+    falls = [b / a for a, b in pairwise(rates) if 0 < b < a]
     if not falls or len(falls) < 2 * epochs or epochs < 3:
         return False
     if schedule.kind == "StepLR":

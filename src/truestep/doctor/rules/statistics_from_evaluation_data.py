@@ -53,7 +53,10 @@ SEVERITY = "warning"
 
 def look(record: Record) -> Iterator[Finding]:
     for table in record.tables:
-        for what, (trained, together) in (("mean 0 and deviation 1", table.centred), ("a range of 0 to 1", table.ranged)):
+        for what, (trained, together) in (
+            ("mean 0 and deviation 1", table.centred),
+            ("a range of 0 to 1", table.ranged),
+        ):
             if together >= max(2, 0.7 * table.columns) and trained <= 0.5 * together:
                 yield Finding(
                     f"{together} of {table.columns} columns have {what} over the {table.trained} rows trained on and the "
@@ -77,10 +80,17 @@ def _fit(record: Record, model: int) -> Site | None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             given = words(" ".join(identifiers(part) for part in node.args))
             if node.func.attr in ("fit_transform", "fit") and node.args and "train" not in given:
-                scaler = bool(words(identifiers(node.func.value)) & {"scaler", "standard", "sc", "ss", "norm", "min", "max", "minmax"})
+                scaler = bool(
+                    words(identifiers(node.func.value))
+                    & {"scaler", "standard", "sc", "ss", "norm", "min", "max", "minmax"}
+                )
                 found[0 if scaler or node.func.attr == "fit_transform" else 1].append(node.lineno)
-            elif node.func.attr in ("mean", "std", "min", "max") and "train" not in words(identifiers(node.func.value)):
-                if any(isinstance(part, ast.Constant) and part.value == 0 for part in (*node.args, *(k.value for k in node.keywords))):
-                    found[2].append(node.lineno)
+            zeros = [part for part in (*node.args, *(one.value for one in node.keywords)) if ast.unparse(part) == "0"]
+            if (
+                node.func.attr in ("mean", "std", "min", "max")
+                and zeros
+                and "train" not in words(identifiers(node.func.value))
+            ):
+                found[2].append(node.lineno)
     lines = next((sorted(lines) for lines in found.values() if lines), [site.line])
     return Site(site.file, lines[0])

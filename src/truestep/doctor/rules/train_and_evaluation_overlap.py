@@ -107,7 +107,13 @@ def _reads_the_same_twice(record: Record, loader: LoaderFacts) -> bool:
 
 def _by_content(record: Record, given: InputFacts) -> Finding | None:
     call = given.call
-    if call.trained or (call.gradients and call.training) or given.distinct < 16 or given.richness < 6 or given.columns < 4:
+    if (
+        call.trained
+        or (call.gradients and call.training)
+        or given.distinct < 16
+        or given.richness < 6
+        or given.columns < 4
+    ):
         return None
     loader = record.loaders[given.loader] if given.loader >= 0 else None
     if loader is not None and loader.trained:
@@ -115,8 +121,9 @@ def _by_content(record: Record, given: InputFacts) -> Finding | None:
     training = [
         (place, one)
         for place, one in enumerate(record.inputs)
-        if one.model == given.model and one.call.trained and one.first_step < given.first_step and one.loader != given.loader
-        or one.model == given.model and one.call.trained and one.loader == given.loader == -1
+        if one.model == given.model
+        and one.call.trained
+        and (one.loader == given.loader == -1 or (one.first_step < given.first_step and one.loader != given.loader))
     ]
     if not training:
         return None
