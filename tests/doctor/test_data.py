@@ -266,6 +266,69 @@ MISTAKES = {
         """,
     ),
 }
+MISTAKES |= {
+    "a discriminator that is cleared after its step": (
+        "discriminator-gradients-leak",
+        """
+        class GAN:
+            def __init__(self):
+                self.g, self.d = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 8)), nn.Linear(8, 1)
+                self.go, self.do = optim.Adam(self.g.parameters()), optim.Adam(self.d.parameters())
+            def d_step(self, real):
+                with torch.no_grad(): fake = self.g(torch.randn(len(real), 4))
+                loss = F.softplus(-self.d(real)).mean() + F.softplus(self.d(fake)).mean()
+                loss.backward()  # here
+                self.do.step(); self.do.zero_grad()
+            def g_step(self, n):
+                self.go.zero_grad(); F.softplus(-self.d(self.g(torch.randn(n, 4)))).mean().backward(); self.go.step()
+        gan = GAN()
+        for real, _ in DataLoader(TensorDataset(X, y), 24, shuffle=True):
+            gan.d_step(real); gan.g_step(24)
+        """,
+    ),
+    "a scaler fitted before the split": (
+        "statistics-from-evaluation-data",
+        """
+        from sklearn.datasets import load_iris
+        from sklearn.model_selection import train_test_split
+        from sklearn.preprocessing import StandardScaler
+        data, target = load_iris(return_X_y=True)
+        data = StandardScaler().fit_transform(data)  # here
+        a, b, c, d = train_test_split(data, target, test_size=0.3, random_state=0)
+        train = TensorDataset(torch.tensor(a, dtype=torch.float32), torch.tensor(c))
+        model = nn.Linear(4, 3); fit(model, DataLoader(train, 15, shuffle=True))
+        score(model, DataLoader(TensorDataset(torch.tensor(b, dtype=torch.float32), torch.tensor(d)), 45))
+        """,
+    ),
+    "accuracy given to a plateau": (
+        "plateau-watching-the-wrong-direction",
+        """
+        from sklearn.datasets import load_digits
+        images, target = load_digits(return_X_y=True); images = torch.tensor(images[:900] / 16, dtype=torch.float32); target = torch.tensor(target[:900])
+        class Trainer:
+            def __init__(self):
+                self.model = nn.Linear(64, 10); self.opt = optim.SGD(self.model.parameters(), lr=0.02)
+                self.sched = optim.lr_scheduler.ReduceLROnPlateau(self.opt, factor=0.5, patience=1)  # here
+            def run(self):
+                for epoch in range(8):
+                    fit(self.model, DataLoader(TensorDataset(images[:700], target[:700]), 50, shuffle=True), 1, optimizer=self.opt)
+                    val_acc = score(self.model, DataLoader(TensorDataset(images[700:], target[700:]), 100)) / 200
+                    self.sched.step(val_acc)
+        Trainer().run()
+        """,
+    ),
+    "one seed for each epoch": (
+        "same-order-every-epoch",
+        """
+        def train_epoch(model, optimizer, seed=7):
+            torch.manual_seed(seed)  # here
+            for xb, yb in DataLoader(TensorDataset(X, y), 20, shuffle=True):
+                optimizer.zero_grad(); F.cross_entropy(model(xb), yb).backward(); optimizer.step()
+        model = net(); optimizer = optim.SGD(model.parameters(), 0.05)
+        for epoch in range(4): train_epoch(model, optimizer)
+        """,
+    ),
+}
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -454,6 +517,65 @@ CORRECT = {
             for xb, in DataLoader(TensorDataset(train_x), 30, shuffle=True):
                 opt.zero_grad(); model(xb).pow(2).mean().backward(); opt.step()
         with torch.no_grad(): print(model(test_x).mean())
+        """,
+}
+CORRECT |= {
+    "a scaler fitted to the training rows": """
+        from sklearn.datasets import load_wine
+        from sklearn.model_selection import train_test_split
+        from sklearn.preprocessing import MinMaxScaler, StandardScaler
+        data, target = load_wine(return_X_y=True)
+        for scaler in (StandardScaler(), MinMaxScaler()):
+            a, b, c, d = train_test_split(data, target, test_size=0.3, random_state=0)
+            a, b = scaler.fit_transform(a), scaler.transform(b)
+            model = nn.Linear(13, 3); train = TensorDataset(torch.tensor(a, dtype=torch.float32), torch.tensor(c))
+            fit(model, DataLoader(train, 31, shuffle=True, drop_last=True), 3)
+            score(model, DataLoader(TensorDataset(torch.tensor(b, dtype=torch.float32), torch.tensor(d)), 54))
+        """,
+    "one seed for each of several models": """
+        for lr in (0.01, 0.05, 0.1, 0.2):
+            torch.manual_seed(0); model = net()
+            fit(model, DataLoader(TensorDataset(X, y), 20, shuffle=True), 1, lr=lr)
+        """,
+    "two heads and a trunk of two optimizers": """
+        trunk, a, b = nn.Linear(8, 8), nn.Linear(8, 4), nn.Linear(8, 4)
+        oa, ob = optim.SGD([*a.parameters()], 0.05), optim.SGD([*trunk.parameters(), *b.parameters()], 0.05)
+        for xb, yb in DataLoader(TensorDataset(X, y), 20, shuffle=True):
+            oa.zero_grad(); ob.zero_grad()
+            F.cross_entropy(a(trunk(xb)), yb).backward(); oa.step()
+            F.cross_entropy(b(trunk(xb)), (yb + 1) % 4).backward(); ob.step()
+        """,
+    "plateaus that watch the right way": """
+        model = net(); optimizer = optim.SGD(model.parameters(), lr=0.05)
+        up = optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=1)
+        down = optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1)
+        for epoch in range(6):
+            fit(model, DataLoader(TensorDataset(X, y), 40, shuffle=True), 1, optimizer=optimizer)
+            accuracy, val_loss = 0.1 * epoch, 1 + 0.1 * epoch
+            up.step(accuracy); down.step(val_loss); down.step(1 - accuracy); down.step(-accuracy)
+        """,
+    "noise that a model is to remove": """
+        class Noised(Dataset):
+            def __init__(self, x): self.x = x
+            def __len__(self): return len(self.x)
+            def __getitem__(self, i): return self.x[i] + torch.randn(8), self.x[i]
+        train_set, test_set = random_split(Noised(X), [180, 60])
+        train_loader, test_loader = DataLoader(train_set, 20, shuffle=True), DataLoader(test_set, 20)
+        model = nn.Linear(8, 8); optimizer = optim.SGD(model.parameters(), 0.01)
+        for noisy, clean in train_loader:
+            optimizer.zero_grad(); F.mse_loss(model(noisy), clean).backward(); optimizer.step()
+        with torch.no_grad():
+            for noisy, clean in test_loader: F.mse_loss(model(noisy), clean)
+        """,
+    "active learning": """
+        data = TensorDataset(X, y); labelled = list(range(40)); model = net()
+        for turn in range(4):
+            fit(model, DataLoader(Subset(data, labelled), 20, shuffle=True))
+            pool = [i for i in range(200) if i not in labelled]
+            with torch.no_grad():
+                sure = torch.cat([model(xb).softmax(1).max(1).values for xb, _ in DataLoader(Subset(data, pool), 40)])
+            labelled += [pool[i] for i in sure.argsort()[:20].tolist()]
+            test_loader = DataLoader(Subset(data, range(200, 240)), 20); score(model, test_loader)
         """,
 }
 

@@ -86,9 +86,14 @@ class Given:
         self.sums: list[tuple[Tensor, Tensor]] = []
 
         self.rows: list[Tensor] = []  # of tables, as they were given
+        self.first = 0  # batches of them that came in the first pass
 
     def content(self) -> set[int]:
         return {key for keys in self.keys for key in keys.tolist()}
+
+    def first_rows(self) -> list[Tensor]:
+        """Return the rows of the first pass, those that are there twice among them."""
+        return [row for batch in self.rows[: max(self.first, 1)] for row in batch]
 
     def distinct_rows(self) -> dict[int, Tensor]:
         keys = torch.cat(self.keys[: len(self.rows)]).tolist()
@@ -103,7 +108,8 @@ class Loaders:
         self.seen: dict[int, Seen] = {}
         self.followed: list[Seen] = []
         self.iterators: weakref.WeakKeyDictionary[Any, Seen] = weakref.WeakKeyDictionary()
-        self.datasets: dict[int, int] = {}
+        self.datasets: dict[int, tuple[Any, int]] = {}
+        self.numbers = -1
         self.made: dict[int, tuple[weakref.ref[Any], Site | None]] = {}  # of Subsets, by id
         self.given: dict[tuple[int, int], Given] = {}
         self.seeded: list[Site | None] = []
@@ -194,7 +200,7 @@ class Loaders:
             indices = range(facts.examples)
         seen.indices = set(indices) if indices is not None else None
         facts.own_indices = len(seen.indices or ())
-        facts.dataset = self.datasets.setdefault(id(base), len(self.datasets))
+        facts.dataset = self._number(base)
         facts.dataset_kind = type(base).__name__
         with suppress(TypeError):
             seen.base = weakref.ref(base)
@@ -204,6 +210,15 @@ class Loaders:
                 other.like.add(facts.number)
         if facts.workers > 1 and not facts.iterable:
             facts.same_randomness = self._randomness(loader)
+
+    def _number(self, dataset: Any) -> int:
+        reference, number = self.datasets.get(id(dataset), (lambda: None, -1))
+        if reference() is not dataset:  # another one that lies where one lay that is gone
+            self.numbers += 1
+            number = self.numbers
+            with suppress(TypeError):  # a list, for one
+                self.datasets[id(dataset)] = (weakref.ref(dataset), number)
+        return number
 
     # How they are read.
 
@@ -321,6 +336,8 @@ class Loaders:
             given.sums.append((numbers.mean(0), numbers.pow(2).mean(0)))
         if facts.floating and values.ndim == 2 and 2 <= values.shape[1] <= COLUMNS and facts.read <= ROWS:
             kept_all = len(given.rows) == len(given.keys) - 1
+            one = self._reading()
+            given.first += one is not None and one.number == 0
             given.rows.extend([values.clone()] if kept_all and values.device.type == "cpu" else [])
         if len(given.keys) == 1 and values.numel() <= 10_000_000:
             _look_closely(facts, values)
@@ -386,18 +403,24 @@ class Loaders:
             evaluated = [given for given in mine if not given.facts.call.trained]
             if not trained or not evaluated or len({given.facts.columns for given in mine}) != 1:
                 continue
-            seen: dict[int, Tensor] = {}
-            for given in trained:
-                seen.update(given.distinct_rows())
-            count = len(seen)
-            for given in evaluated:
-                seen.update(given.distinct_rows())
-            if count < 10 or len(seen) == count:
+            found: list[TableFacts] = []
+            for rows, others in (
+                (
+                    [row for given in trained for row in given.first_rows()],
+                    [row for given in evaluated for row in given.first_rows()],
+                ),
+                _different(trained, evaluated),
+            ):
+                count = len(rows)
+                if count >= 10 and others:
+                    values = torch.stack([*rows, *others]).double()
+                    facts = TableFacts(model, values.shape[1], count, len(others))
+                    facts.centred = (centred(values[:count]), centred(values))
+                    facts.ranged = (ranged(values[:count]), ranged(values))
+                    found.append(facts)
+            if not found:
                 continue
-            rows = torch.stack(list(seen.values())).double()
-            facts = TableFacts(model, rows.shape[1], count, len(seen) - count)
-            facts.centred = (centred(rows[:count]), centred(rows))
-            facts.ranged = (ranged(rows[:count]), ranged(rows))
+            facts = max(found, key=lambda one: max(one.centred[1] - one.centred[0], one.ranged[1] - one.ranged[0]))
             self.watch.record.tables.append(facts)
 
     @staticmethod
@@ -413,6 +436,15 @@ class Loaders:
             count = len(first)
             return count == len(second) and count > 1 and _hold_the_same(vars(first), vars(second), count)
         return False
+
+
+def _different(trained: list[Given], evaluated: list[Given]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the different rows that were trained on, and the others."""
+    seen: dict[int, Tensor] = {}
+    for given in trained:
+        seen.update(given.distinct_rows())
+    others = {key: row for given in evaluated for key, row in given.distinct_rows().items() if key not in seen}
+    return [*seen.values()], [*others.values()]
 
 
 def innermost(dataset: Any) -> tuple[Any, Any]:
