@@ -317,6 +317,46 @@ MISTAKES |= {
         Trainer().run()
         """,
     ),
+    "the training loader in its place": (
+        "train-and-evaluation-overlap",
+        """
+        train_loader, val_loader = DataLoader(TensorDataset(X[:180], y[:180]), 20, shuffle=True), DataLoader(TensorDataset(X[180:], y[180:]), 20)
+        model = net()
+        for epoch in range(3):
+            fit(model, train_loader, 1)
+            val_acc = score(model, train_loader)  # here
+        """,
+    ),
+    "the training loader in a loop": (
+        "train-and-evaluation-overlap",
+        """
+        def main():
+            train_loader = DataLoader(TensorDataset(X[:180], y[:180]), 20, shuffle=True)
+            val_loader = DataLoader(TensorDataset(X[180:], y[180:]), 20)
+            model = net()
+            for epoch in range(3):
+                fit(model, train_loader, 1)
+                model.eval(); correct = 0
+                with torch.no_grad():
+                    for xb, yb in train_loader:  # here
+                        correct += (model(xb).argmax(1) == yb).sum()
+        main()
+        """,
+    ),
+    "steps in epochs, without a loader": (
+        "scheduler-per-batch-meant-per-epoch",
+        """
+        EPOCHS = 6
+        model = net(); opt = optim.SGD(model.parameters(), lr=0.1)
+        sched = optim.lr_scheduler.StepLR(opt, 2, gamma=0.1)
+        for epoch in range(EPOCHS):
+            perm = torch.randperm(240)
+            for i in range(0, 240, 24):
+                idx = perm[i:i+24]
+                opt.zero_grad(); F.cross_entropy(model(X[idx]), y[idx]).backward(); opt.step()
+                sched.step()  # here
+        """,
+    ),
     "one seed for each epoch": (
         "same-order-every-epoch",
         """
@@ -566,6 +606,13 @@ CORRECT |= {
             optimizer.zero_grad(); F.mse_loss(model(noisy), clean).backward(); optimizer.step()
         with torch.no_grad():
             for noisy, clean in test_loader: F.mse_loss(model(noisy), clean)
+        """,
+    "the test set at the end only, and training accuracy meanwhile": """
+        train_loader = DataLoader(TensorDataset(X[:180], y[:180]), 20, shuffle=True)
+        test_loader = DataLoader(TensorDataset(X[180:], y[180:]), 20); model = net()
+        for epoch in range(3):
+            fit(model, train_loader, 1); train_acc = score(model, train_loader)
+        test_acc = score(model, test_loader)
         """,
     "active learning": """
         data = TensorDataset(X, y); labelled = list(range(40)); model = net()

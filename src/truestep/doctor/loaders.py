@@ -123,6 +123,8 @@ class Loaders:
         watch.wrap(Subset, "__init__", after=self._made_subset)
         watch.wrap(WeightedRandomSampler, "__init__", after=self._made_sampler)
         watch.wrap(torch, "manual_seed", before=self._seeding)
+        seeding = torch.manual_seed
+        watch._replace(torch.random, "manual_seed", lambda _: seeding)  # one function under both names, as it was
         original, sensor = dataloaders._BaseDataLoaderIter.__next__, self
 
         def following(iterator: Any) -> Any:
@@ -324,6 +326,8 @@ class Loaders:
             facts.read = EXAMPLES
             return
         values = max(tensors, key=lambda t: t.numel()).detach()
+        if values.is_cuda and torch.cuda.is_current_stream_capturing():
+            return  # whatever is done now would be done again with each replay
         if values.numel() == 0 or type(values) not in (Tensor, nn.Parameter):
             return
         if not given.keys:

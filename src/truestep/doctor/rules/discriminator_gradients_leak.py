@@ -80,11 +80,10 @@ def _leak(record: Record, judge: OptimizerFacts, window: Window) -> tuple[LossFa
             waiting.append(own)
         elif event.kind == "clear" and event.of == judge.number:
             foreign, waiting = None, []
-        elif event.kind == "step":
-            if event.of != judge.number:
-                through = [loss for loss in waiting if _goes_through(record, judge, loss, record.optimizers[event.of])]
-                foreign = through[-1] if through else foreign
-                waiting = []
+        elif event.kind == "step" and event.of != judge.number:
+            through = [loss for loss in waiting if _goes_through(record, judge, loss, record.optimizers[event.of])]
+            foreign = through[-1] if through else foreign
+            waiting = []
     if foreign is None or own is None or own is foreign or not waiting:
         return None
     return (own, foreign) if _leaves_others(record, judge, own) else None

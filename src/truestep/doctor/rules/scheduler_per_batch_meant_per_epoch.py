@@ -112,9 +112,29 @@ def _epochs_in_code(schedule: ScheduleFacts) -> int | None:
     if len(around) < 2 or words(identifiers(around[0].target)) & EPOCHS:
         return None
     outer = next((loop for loop in around[1:] if words(identifiers(loop.target)) & EPOCHS), None)
-    if outer is None or schedule.unit is None:
+    if outer is None:
         return None
-    return schedule.unit if _says_epochs(schedule.site) else None
+    if _says_epochs(schedule.site):
+        return schedule.unit
+    return next((turns for one in schedule.step_stack if (turns := _turns(outer, one)) is not None), None)
+
+
+def _turns(loop: ast.For, site: Site) -> int | None:
+    """Return how often a loop over a range goes round, if its end is a number, or a name that stands for one number."""
+    if not isinstance(loop.iter, ast.Call) or ast.unparse(loop.iter.func) != "range" or len(loop.iter.args) != 1:
+        return None
+    end, module = loop.iter.args[0], sites.tree(site.file)
+    values = {end.value} if isinstance(end, ast.Constant) else set[object]()
+    if isinstance(end, ast.Name) and module is not None:
+        values = {
+            node.value.value if isinstance(node.value, ast.Constant) else None
+            for node in ast.walk(module)
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name) and target.id == end.id
+        }
+    value = values.pop() if len(values) == 1 else None
+    return value if isinstance(value, int) else None
 
 
 def _says_epochs(site: Site | None) -> bool:

@@ -44,7 +44,17 @@ from collections.abc import Iterator
 
 from truestep.doctor import sites
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import identifiers, last_trained, models_of, outermost_calls, purpose, use, verdict, words
+from truestep.doctor.reading import (
+    identifiers,
+    last_trained,
+    loops,
+    models_of,
+    outermost_calls,
+    purpose,
+    use,
+    verdict,
+    words,
+)
 from truestep.doctor.record import InputFacts, LoaderFacts, Record, Site
 
 SEVERITY = "error"
@@ -58,6 +68,7 @@ def look(record: Record) -> Iterator[Finding]:
         if finding is not None:
             told.add(loader.number)
             yield finding
+    yield from _by_name(record)
     seen: set[Site | None] = set()
     for given in record.inputs:
         if given.loader not in told or given.loader < 0:
@@ -65,6 +76,59 @@ def look(record: Record) -> Iterator[Finding]:
             if finding is not None and finding.site not in seen:
                 seen.add(finding.site)
                 yield finding
+
+
+def _by_name(record: Record) -> Iterator[Finding]:
+    """Find the training loader where the held-out one should be: under its name, or while that one is never read."""
+    unread = [one for one in record.loaders if not one.passes and purpose(record, one)[0] == "held out"]
+    held_out = [
+        one for one in record.loaders if one.evaluated and not one.trained and purpose(record, one)[0] != "training"
+    ]
+    for given in record.inputs:
+        loader = record.loaders[given.loader] if given.loader >= 0 else None
+        if loader is None or not loader.trained or not loader.evaluated or given.call.gradients or given.call.trained:
+            continue
+        named = next((site for site in given.stack if _held_out_from_training(site)), None)
+        nothing_else = bool(unread) and not held_out and record.finished and given.read >= 8
+        if named is None and not nothing_else:
+            continue
+        around = loops(given.call.site)
+        loop = Site(given.call.site.file, around[0].lineno) if given.call.site and around else given.call.site
+        if (
+            nothing_else
+            and len(given.stack) > 1
+            and named is None
+            and verdict(_arguments(given.stack[1])) == "training"
+        ):
+            loop = given.stack[1]
+        yield Finding(
+            f"The evaluation reads the loader that the model is trained on, {loader.examples} examples"
+            + (
+                f", and the one made for it in line {unread[0].site.line} is never read."
+                if unread and unread[0].site
+                else "."
+            ),
+            named or loop,
+            "evaluate on the held-out loader",
+            {"evaluated": loader.examples, "in training": loader.examples, "held-out loaders never read": len(unread)},
+            severity="error" if named else "warning",
+        )
+        return
+
+
+def _arguments(site: Site) -> str:
+    statement = sites.statement(site)
+    calls = outermost_calls(statement) if statement is not None else []
+    return " ".join(identifiers(part) for call in calls for part in (*call.args, *call.keywords))
+
+
+def _held_out_from_training(site: Site) -> bool:
+    """Whether a line gives a name of held-out numbers to what a call makes of training data."""
+    statement = sites.statement(site)
+    if not isinstance(statement, ast.Assign):
+        return False
+    named = " ".join(identifiers(target) for target in statement.targets)
+    return verdict(named) == "held out" and verdict(_arguments(site)) == "training"
 
 
 def _by_index(record: Record, loader: LoaderFacts) -> Finding | None:
