@@ -614,6 +614,14 @@ CORRECT |= {
             fit(model, train_loader, 1); train_acc = score(model, train_loader)
         test_acc = score(model, test_loader)
         """,
+    "two shuffles from one seed": """
+        n = len(X)
+        X = X[np.random.RandomState(0).permutation(n)]
+        y = y[np.random.RandomState(0).permutation(n)]
+        model = net(); optimizer = optim.SGD(model.parameters(), 0.05)
+        for i in range(0, n, 24):
+            optimizer.zero_grad(); F.cross_entropy(model(X[i:i+24]), y[i:i+24]).backward(); optimizer.step()
+        """,
     "active learning": """
         data = TensorDataset(X, y); labelled = list(range(40)); model = net()
         for turn in range(4):
