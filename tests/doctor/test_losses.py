@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from doctor.examples import findings_in
+from examples import findings_in
 from doctor.test_modes import line_of
 
 SETUP = """

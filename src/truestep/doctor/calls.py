@@ -204,6 +204,7 @@ class Calls:
             known.again = known.last_inputs is not None and known.last_inputs.same(inputs[0])
             known.of_training = known.trained_inputs is not None and known.trained_inputs.same(inputs[0])
             known.last_inputs = Given(inputs[0])
+        self.watch.loaders.called(known.facts, facts, inputs)
         if gradients:
             self.last_texts[known.facts.number] = [
                 Text(known.facts.number, place, tensor, known.padding)

@@ -112,6 +112,9 @@ class CallFacts:
     passes: Counter[int] = field(default_factory=Counter)  # by loader number; -1 outside of any
     batch_sizes: Counter[int] = field(default_factory=Counter)
     consecutive: int = 0  # the longest row of them without a backward or step between
+    change_in_eval_mode: float | None = (
+        None  # how far the outputs of one call move in evaluation mode, relative to their deviation
+    )
 
 
 @dataclass
@@ -137,8 +140,6 @@ class ModelFacts:
     hidden: list[HiddenModules] = field(default_factory=list)  # modules in a plain list or dict
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
     copy_of: int = -1  # number of the model that this was deep-copied from
-    first_inputs: dict[str, Any] = field(default_factory=dict)  # statistics of the first training batch
-    evaluation_inputs: dict[str, Any] = field(default_factory=dict)  # and of the first evaluated one
 
 
 class HiddenModules(NamedTuple):
@@ -228,32 +229,71 @@ class PassFacts:
     backwards: int = 0
     first_step: int = 0  # optimizer steps before it
     complete: bool = False
-    fingerprint: str = ""  # of its first batch
     fingerprints: list[str] = field(default_factory=list)  # of its first batches
+    smallest: int = 0  # examples of its smallest batch
+    schedules: Counter[int] = field(default_factory=Counter)  # steps of each scheduler meanwhile
+    model: int = -1  # the first that was called with gradients meanwhile
+    seeded: list[Site | None] = field(default_factory=list)  # where torch.manual_seed was called since the last pass
+
+
+@dataclass
+class InputFacts:
+    """What one model was given in one manner of calling it, while one loader was read: its largest floating tensor, or tokens."""
+
+    model: int
+    call: CallFacts
+    loader: int  # -1 outside of any
+    stack: list[Site] = field(default_factory=list)  # the call's line and those that called it, innermost first
+    first_step: int = 0
+    read: int = 0  # examples whose content was remembered
+    distinct: int = 0
+    repeated: int = 0  # examples that a batch held twice
+    richness: int = 0  # different numbers in an example: the median
+    floating: bool = False
+    columns: int = 0  # numbers of an example
+    shape: tuple[int, ...] = ()  # of the first batch
+    low: float = 0.0
+    high: float = 0.0
+    whole: bool = False  # whether all numbers are integers
+    whole_by_255: bool = False  # whether they are integers divided by 255 twice
+    rescaled: bool = (
+        False  # whether the model begins with a norm or an embedding, or its code knows how pixels are scaled
+    )
+    means: list[float] = field(default_factory=list)  # by column, of the first batches
+    deviations: list[float] = field(default_factory=list)
+    shared: dict[int, int] = field(
+        default_factory=dict
+    )  # by place in `Record.inputs`: examples that were given there too
 
 
 @dataclass
 class LoaderFacts:
     number: int
     site: Site | None  # where it was made
+    stack: list[Site] = field(default_factory=list)  # and the lines that called that one, innermost first
+    used: list[Site] = field(default_factory=list)  # where its first pass began, likewise
     examples: int | None = None
     batch_size: int | None = None
-    batches: int | None = None
     drop_last: bool = False
     sampler: str = ""  # class name
+    with_replacement: bool = False
     iterable: bool = False
     workers: int = 0
     dataset: int = -1  # number of the innermost dataset object
     dataset_kind: str = ""
     passes: list[PassFacts] = field(default_factory=list)
-    indices: dict[str, Any] = field(
-        default_factory=dict
-    )  # of a Subset: how many, and how many shared with other loaders
-    sharing: dict[int, int] = field(default_factory=dict)  # by loader number: examples in both
+    dataset_site: Site | None = None  # where a Subset was made that it reads
+    subset: bool = False
+    own_indices: int = 0  # distinct indices into the innermost dataset that it can read
+    shared_indices: dict[int, int] = field(default_factory=dict)  # by loader number: those that both can read
+    read: int = 0  # examples whose content was remembered, of the first pass of an iterable dataset
+    distinct: int = 0  # contents among them
     labels: dict[str, Any] = field(default_factory=dict)  # of the first pass: classes, runs
-    inputs: dict[str, Any] = field(default_factory=dict)  # of the first batch: mean, std, min, max, shape, dtype
     sampler_facts: dict[str, Any] = field(default_factory=dict)
-    probes: dict[str, Any] = field(default_factory=dict)  # of reading one example twice
+    changed_by_reading: Site | None = None  # the line that changes what the dataset keeps, each time an example is read
+    differs_by_reading: bool = False  # an example that is only evaluated was another one when it was read again
+    augmented: list[str] = field(default_factory=list)  # words of the dataset's code that name random changes
+    same_randomness: str = ""  # what draws the same random numbers in every worker
 
     @property
     def trained(self) -> bool:
@@ -262,6 +302,27 @@ class LoaderFacts:
     @property
     def evaluated(self) -> bool:
         return any(one.batches and not one.backwards and not one.steps for one in self.passes)
+
+
+@dataclass
+class TableFacts:
+    """The rows of numbers that a model was trained on and those that it was evaluated on, if these are others."""
+
+    model: int
+    columns: int
+    trained: int  # rows
+    evaluated: int
+    centred: tuple[int, int] = (0, 0)  # columns of mean 0 and deviation 1: of the rows trained on, of all rows
+    ranged: tuple[int, int] = (0, 0)  # columns that go from exactly 0 to 1, or from -1 to 1, likewise
+
+
+@dataclass
+class SamplerFacts:
+    """A sampler with weights."""
+
+    site: Site | None
+    weights: int
+    loader: int = -1
 
 
 @dataclass
@@ -282,14 +343,16 @@ class ScheduleFacts:
     optimizer: int = -1
     steps: int = 0
     step_sites: Counter[Site | None] = field(default_factory=Counter)
-    per_batch: int = 0  # steps that came within a pass, after each optimizer step
-    before_optimizer: bool = False  # its first step came before the optimizer's
+    step_stack: list[Site] = field(default_factory=list)  # of its second step, innermost first
+    before_optimizer: int = 0  # steps before the first of its optimizer
+    idle: int = 0  # steps between which other optimizers stepped, and its own did not
     values: list[tuple[int, float, float]] = field(
         default_factory=list
     )  # (optimizer step, monitored value, rate after) of a plateau schedule
     mode: str = ""
-    planned: int | None = None  # T_max, total_steps, milestones' last: steps it was made for
+    unit: int | None = None  # step_size, T_max, total_steps, the last milestone: steps it was made for
     optimizer_steps_between: Counter[int] = field(default_factory=Counter)  # optimizer steps since its last step
+    rates: list[float] = field(default_factory=list)  # of the first group, after its steps
 
 
 @dataclass
@@ -331,6 +394,9 @@ class Record:
     losses: list[LossFacts] = field(default_factory=list)
     criteria: dict[Site, Site] = field(default_factory=dict)  # by the line that calls a loss module: where it was made
     loaders: list[LoaderFacts] = field(default_factory=list)
+    inputs: list[InputFacts] = field(default_factory=list)
+    samplers: list[SamplerFacts] = field(default_factory=list)
+    tables: list[TableFacts] = field(default_factory=list)
     clips: list[ClipFacts] = field(default_factory=list)
     schedules: list[ScheduleFacts] = field(default_factory=list)
     snapshots: list[SnapshotFacts] = field(default_factory=list)

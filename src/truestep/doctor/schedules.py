@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
 
 
+RATES = 20_000  # of a schedule that are kept
+
+
 @dataclass
 class Seen:
     """What is going on with one schedule."""
@@ -23,6 +26,7 @@ class Seen:
     schedule: weakref.ref[Any]
     facts: ScheduleFacts
     last: int = 0  # steps of its optimizer at its own last step
+    last_of_all: int = 0  # and of all optimizers
 
 
 class Schedules:
@@ -43,7 +47,7 @@ class Schedules:
             if "step" in vars(kind):
                 watch.wrap(kind, "step", before=self._stepping, after=self._stepped)
 
-    def _made(self, _: Any, __: Any, schedule: Any, optimizer: Any = None, *args: Any, **kwargs: Any) -> None:
+    def _made(self, _: Any, __: Any, schedule: Any, optimizer: Any = None, *___: Any, **____: Any) -> None:
         if self._of(schedule) is not None:
             return
         inner = getattr(optimizer, "optimizer", optimizer)  # of Accelerate and others, which wrap it
@@ -51,8 +55,7 @@ class Schedules:
         if isinstance(inner, Optimizer):
             facts.optimizer = self.watch.steps.of(inner).facts.number
         facts.mode = str(getattr(schedule, "mode", ""))
-        planned = getattr(schedule, "total_steps", None) or getattr(schedule, "T_max", None)
-        facts.planned = planned if isinstance(planned, int) else None
+        facts.unit = _unit(schedule)
         self.watch.record.schedules.append(facts)
         self.seen[id(schedule)] = Seen(weakref.ref(schedule), facts)
 
@@ -60,17 +63,18 @@ class Schedules:
         found = self.seen.get(id(schedule))
         return found if found is not None and found.schedule() is schedule else None  # None: it is still being made
 
-    def _stepping(self, schedule: Any, *args: Any, **kwargs: Any) -> None:
+    def _stepping(self, schedule: Any, *_: Any, **__: Any) -> None:
         seen = self._of(schedule)
         if seen is None:
             return
-        facts = seen.facts
-        optimizer = next((o for o in self.watch.record.optimizers if o.number == facts.optimizer), None)
-        steps = optimizer.steps if optimizer else 0
-        if facts.steps == 0 and steps == 0:
-            facts.before_optimizer = True
-        facts.optimizer_steps_between[steps - seen.last] += 1
-        seen.last = steps
+        facts, record = seen.facts, self.watch.record
+        steps = record.optimizers[facts.optimizer].steps if facts.optimizer >= 0 else 0
+        facts.before_optimizer += steps == 0
+        between, others = steps - seen.last, record.steps - seen.last_of_all
+        facts.idle += between == 0 and others > 0
+        if len(facts.optimizer_steps_between) < 1_000:
+            facts.optimizer_steps_between[between] += 1
+        seen.last, seen.last_of_all = steps, record.steps
 
     def _stepped(self, _: Any, __: Any, schedule: Any, *args: Any, **kwargs: Any) -> None:
         seen = self._of(schedule)
@@ -78,13 +82,27 @@ class Schedules:
             return
         facts = seen.facts
         facts.steps += 1
-        site = sites.here()
-        facts.step_sites[site] += 1
+        facts.step_sites[sites.here()] += 1
+        if facts.steps == 2:
+            facts.step_stack = sites.stack(6)
+        self.watch.loaders.scheduled(facts.number)
+        rate = schedule.optimizer.param_groups[0]["lr"]
+        if len(facts.rates) < RATES and isinstance(rate, int | float):
+            facts.rates.append(float(rate))
         value = args[0] if args else kwargs.get("metrics")
         if isinstance(schedule, lr_scheduler.ReduceLROnPlateau) and len(facts.values) < 2_000:
-            rate = schedule.optimizer.param_groups[0]["lr"]
-            facts.values.append((self.watch.record.steps, float(value), float(rate)))
+            facts.values.append((self.watch.record.steps, float(value or 0), float(rate)))
         self.watch.event("schedule", facts.number)
 
     def conclude(self) -> None:
         """Nothing is left to write down."""
+
+
+def _unit(schedule: Any) -> int | None:
+    """Return the number of its own steps that a schedule was made for."""
+    for name in ("total_steps", "T_max", "step_size", "total_iters"):
+        value = getattr(schedule, name, None)
+        if isinstance(value, int):
+            return value
+    milestones = getattr(schedule, "milestones", None)
+    return max(milestones) if milestones else None

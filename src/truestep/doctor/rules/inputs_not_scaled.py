@@ -1,0 +1,132 @@
+"""A model is given inputs on another scale than it is trained on, or than it can learn from.
+
+It comes from scaling in one of two places only: training divides by 255 or standardises, evaluation does not, and the
+model's answers there mean nothing, however well it has learnt. Or from scaling in two places: pixels that are divided by
+255 twice are all next to zero, and the model sees hardly more than its biases.
+
+Bad::
+
+    raw = 40 * torch.randn(64, 8) + 500
+    mean, std = raw.mean(0), raw.std(0)
+    for epoch in range(3):
+        for start in range(0, 64, 16):
+            optimizer.zero_grad()
+            inputs = (raw[start : start + 16] - mean) / std
+            F.cross_entropy(model(inputs), labels[start : start + 16]).backward()
+            optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        predictions = model(40 * torch.randn(32, 8) + 500).argmax(1)  # <- here
+
+Good::
+
+    raw = 40 * torch.randn(64, 8) + 500
+    mean, std = raw.mean(0), raw.std(0)
+    for epoch in range(3):
+        for start in range(0, 64, 16):
+            optimizer.zero_grad()
+            inputs = (raw[start : start + 16] - mean) / std
+            F.cross_entropy(model(inputs), labels[start : start + 16]).backward()
+            optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        predictions = model((40 * torch.randn(32, 8) + 500 - mean) / std).argmax(1)
+
+Not a mistake: other data beside the evaluation, to see how a model fails; models that scale their inputs themselves.
+
+Source: https://github.com/4uiiurz1/pytorch-nested-unet/issues/62
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from statistics import median
+
+from truestep.doctor import sites
+from truestep.doctor.findings import Finding
+from truestep.doctor.record import InputFacts, Record, Site
+
+SEVERITY = "error"
+ENOUGH = 12  # examples, to speak of their scale
+
+
+def look(record: Record) -> Iterator[Finding]:
+    for model in record.models:
+        inputs = [one for one in record.inputs if one.model == model.number and one.floating and one.read]
+        trained = [one for one in inputs if one.call.trained and one.means]
+        evaluated = [one for one in inputs if not one.call.trained and not one.call.gradients and one.read >= ENOUGH]
+        twice = next((one for one in trained if one.whole_by_255), None)
+        if twice is not None and twice.read >= ENOUGH and twice.columns >= 16:
+            yield Finding(
+                f"All inputs lie between 0 and {twice.high:.4f}, and are whole numbers from 0 to 255 after 255 was divided by "
+                "twice.",
+                _second_division(twice.call.site),
+                "divide by 255 once",
+                {"smallest": twice.low, "largest": twice.high},
+            )
+            continue
+        far = [
+            (one, *min((_distance(one, other) for other in trained if _alike(one, other)), default=(0.0, 1.0)))
+            for one in evaluated
+        ]
+        wrong = [(one, shift, ratio) for one, shift, ratio in far if shift > 8 or not 1 / 12 < ratio < 12]
+        if wrong and len(wrong) == len(far):
+            one, shift, ratio = wrong[0]
+            yield Finding(
+                f"Evaluation gives {model.kind} inputs of another scale than training does: their columns' deviation is "
+                f"{ratio:.3g} times that of training, and their mean lies {shift:.3g} of its deviations away.",
+                one.call.site,
+                "do to these inputs exactly what was done to those of training",
+                {"deviation, times": ratio, "mean moved by deviations": shift, "evaluated": one.read},
+                related=[site for site in (trained[0].call.site,) if site],
+            )
+            continue
+        if model.pretrained or any(one.rescaled for one in trained):
+            continue
+        for one in trained[:1]:
+            if one.read >= ENOUGH and max(abs(one.low), abs(one.high)) >= 100 and one.richness >= 6:
+                yield Finding(
+                    f"The inputs of a fresh {model.kind} lie between {one.low:.4g} and {one.high:.4g}; its weights begin as "
+                    "suits inputs of about -1 to 1.",
+                    one.call.site,
+                    "inputs / 255" if one.whole and one.low >= 0 and one.high <= 255 else "(inputs - mean) / std",
+                    {"smallest": one.low, "largest": one.high},
+                    severity="note",
+                )
+
+
+def _alike(one: InputFacts, other: InputFacts) -> bool:
+    return other.read >= ENOUGH and one.columns == other.columns >= 4 and len(one.means) == len(other.means) > 0
+
+
+def _distance(one: InputFacts, other: InputFacts) -> tuple[float, float]:
+    """Return how far the mean is moved, and the ratio of deviations: the medians over columns."""
+    columns = [
+        (abs(m - n) / e, d / e)
+        for m, d, n, e in zip(one.means, one.deviations, other.means, other.deviations, strict=True)
+        if e > 1e-12 and d > 0
+    ]
+    return (
+        (median(shift for shift, _ in columns), median(ratio for _, ratio in columns))
+        if len(columns) >= 4
+        else (0.0, 1.0)
+    )
+
+
+def _second_division(site: Site | None) -> Site | None:
+    """Return the last line before the model's call, in its file, that divides by 255, if there are two."""
+    module = sites.tree(site.file) if site else None
+    if module is None or site is None:
+        return site
+    lines = sorted(
+        node.lineno
+        for node in ast.walk(module)
+        if (isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div | ast.Mult) and _by_255(node))
+        or (isinstance(node, ast.Call) and "div" in ast.unparse(node.func) and any(map(_by_255, node.args)))
+    )
+    return Site(site.file, lines[-1]) if len(lines) >= 2 else site
+
+
+def _by_255(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Constant) and part.value in (255, 1 / 255) for part in ast.walk(node))

@@ -1,0 +1,258 @@
+"""Examples that the model is trained on are also those that it is evaluated on.
+
+A model may know an example by heart that it was trained on. The more of them the evaluation holds, the better its numbers
+look, and the less they say about new data: overfitting stays unseen, and the best epoch is chosen by memory. It comes
+from slices that overlap, from two random splits of one dataset, from a loader that is given the wrong dataset, and from
+rows that are duplicated before the split.
+
+Bad::
+
+    everything = TensorDataset(torch.randn(120, 8), torch.arange(120) % 3)
+    train_loader = DataLoader(torch.utils.data.Subset(everything, range(0, 96)), batch_size=16, shuffle=True)
+    val_loader = DataLoader(torch.utils.data.Subset(everything, range(80, 120)), batch_size=16)  # <- here
+    for inputs, targets in train_loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        correct = sum((model(inputs).argmax(1) == targets).sum() for inputs, targets in val_loader)
+
+Good::
+
+    everything = TensorDataset(torch.randn(120, 8), torch.arange(120) % 3)
+    train_loader = DataLoader(torch.utils.data.Subset(everything, range(0, 96)), batch_size=16, shuffle=True)
+    val_loader = DataLoader(torch.utils.data.Subset(everything, range(96, 120)), batch_size=16)
+    for inputs, targets in train_loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        correct = sum((model(inputs).argmax(1) == targets).sum() for inputs, targets in val_loader)
+
+Not a mistake: measuring on the training data too, under a name that does not claim otherwise; the folds of a
+cross-validation; data of so few values that examples are alike by chance; nodes of one graph.
+
+Source: https://github.com/HuCaoFighting/Swin-Unet/issues/135
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from truestep.doctor import sites
+from truestep.doctor.findings import Finding
+from truestep.doctor.reading import (
+    identifiers,
+    last_trained,
+    loops,
+    models_of,
+    outermost_calls,
+    purpose,
+    use,
+    verdict,
+    words,
+)
+from truestep.doctor.record import InputFacts, LoaderFacts, Record, Site
+
+SEVERITY = "error"
+FIX = "give the evaluation examples of its own: split once, and make both loaders from that split"
+
+
+def look(record: Record) -> Iterator[Finding]:
+    told: set[int] = set()
+    for loader in record.loaders:
+        finding = _by_index(record, loader)
+        if finding is not None:
+            told.add(loader.number)
+            yield finding
+    yield from _by_name(record)
+    seen: set[Site | None] = set()
+    for given in record.inputs:
+        if given.loader not in told or given.loader < 0:
+            finding = _by_content(record, given)
+            if finding is not None and finding.site not in seen:
+                seen.add(finding.site)
+                yield finding
+
+
+def _by_name(record: Record) -> Iterator[Finding]:
+    """Find the training loader where the held-out one should be: under its name, or while that one is never read."""
+    unread = [one for one in record.loaders if not one.passes and purpose(record, one)[0] == "held out"]
+    held_out = [
+        one for one in record.loaders if one.evaluated and not one.trained and purpose(record, one)[0] != "training"
+    ]
+    for given in record.inputs:
+        loader = record.loaders[given.loader] if given.loader >= 0 else None
+        if loader is None or not loader.trained or not loader.evaluated or given.call.gradients or given.call.trained:
+            continue
+        named = next((site for site in given.stack if _held_out_from_training(site)), None)
+        nothing_else = bool(unread) and not held_out and record.finished and given.read >= 8
+        if named is None and not nothing_else:
+            continue
+        around = loops(given.call.site)
+        loop = Site(given.call.site.file, around[0].lineno) if given.call.site and around else given.call.site
+        if (
+            nothing_else
+            and len(given.stack) > 1
+            and named is None
+            and verdict(_arguments(given.stack[1])) == "training"
+        ):
+            loop = given.stack[1]
+        yield Finding(
+            f"The evaluation reads the loader that the model is trained on, {loader.examples} examples"
+            + (
+                f", and the one made for it in line {unread[0].site.line} is never read."
+                if unread and unread[0].site
+                else "."
+            ),
+            named or loop,
+            "evaluate on the held-out loader",
+            {"evaluated": loader.examples, "in training": loader.examples, "held-out loaders never read": len(unread)},
+            severity="error" if named else "warning",
+        )
+        return
+
+
+def _arguments(site: Site) -> str:
+    statement = sites.statement(site)
+    calls = outermost_calls(statement) if statement is not None else []
+    return " ".join(identifiers(part) for call in calls for part in (*call.args, *call.keywords))
+
+
+def _held_out_from_training(site: Site) -> bool:
+    """Whether a line gives a name of held-out numbers to what a call makes of training data."""
+    statement = sites.statement(site)
+    if not isinstance(statement, ast.Assign):
+        return False
+    named = " ".join(identifiers(target) for target in statement.targets)
+    return verdict(named) == "held out" and verdict(_arguments(site)) == "training"
+
+
+def _by_index(record: Record, loader: LoaderFacts) -> Finding | None:
+    if not loader.evaluated or loader.trained or not loader.own_indices or loader.iterable:
+        return None
+    models = models_of(record, loader)
+    for one in loader.passes:
+        trained = last_trained(record, models, one.first_step, loader.number)
+        shared = loader.shared_indices.get(trained.loader, 0) if trained else 0
+        if trained is None or shared < max(2, 0.01 * loader.own_indices) or not _reads_the_same_twice(record, loader):
+            continue
+        said, site = purpose(record, loader)
+        if said != "held out":
+            return None
+        other = record.loaders[trained.loader]
+        if loader.subset and loader.dataset_site and shared < loader.own_indices:
+            site = loader.dataset_site
+        return Finding(
+            f"{shared} of the {loader.own_indices} examples of this {loader.dataset_kind} that are evaluated were trained "
+            "on, too.",
+            site,
+            FIX,
+            {"evaluated": loader.own_indices, "trained on": other.own_indices, "in both": shared},
+            related=[site for site in (other.site,) if site],
+        )
+    return None
+
+
+def _reads_the_same_twice(record: Record, loader: LoaderFacts) -> bool:
+    """Whether an index stands for one example, and not for another random one each time."""
+    if any(
+        one.loader == loader.number and count and record.inputs[place].loader != loader.number
+        for one in record.inputs
+        for place, count in one.shared.items()
+    ):
+        return True
+    first = [one.fingerprints for one in loader.passes[:4] if one.fingerprints]
+    return len(first) >= 2 and loader.sampler == "SequentialSampler" and all(prints == first[0] for prints in first)
+
+
+def _by_content(record: Record, given: InputFacts) -> Finding | None:
+    call = given.call
+    if (
+        call.trained
+        or (call.gradients and call.training)
+        or given.distinct < 16
+        or given.richness < 6
+        or given.columns < 4
+    ):
+        return None
+    loader = record.loaders[given.loader] if given.loader >= 0 else None
+    if loader is not None and loader.trained:
+        return None
+    training = [
+        (place, one)
+        for place, one in enumerate(record.inputs)
+        if one.model == given.model
+        and one.call.trained
+        and (one.loader == given.loader == -1 or (one.first_step < given.first_step and one.loader != given.loader))
+    ]
+    if not training:
+        return None
+    place, trained = max(training, key=lambda one: one[1].first_step)
+    shared = given.shared.get(place, 0)
+    if shared < max(5, 0.02 * given.distinct) or shared < 5 * _by_chance(record, given, trained):
+        return None
+    if loader is not None:
+        said, site = purpose(record, loader)
+        if loader.subset and loader.dataset_site:
+            site = loader.dataset_site
+    else:
+        if _has_folds(given.stack) or (shared == given.distinct == trained.distinct):
+            return None
+        said, line = use(given.stack)
+        site = _where_made(line) if line is not None else None
+    if said != "held out" or site is None:
+        return None
+    share = shared / given.distinct
+    return Finding(
+        f"{shared} of {given.distinct} evaluated examples are, number by number, examples that the model was trained on.",
+        site,
+        FIX,
+        {"evaluated": given.distinct, "trained on": trained.distinct, "in both": shared},
+        severity="error" if share >= 0.2 else "warning",
+        related=[one for one in (given.stack[0] if given.stack else None,) if one and one != site],
+    )
+
+
+def _by_chance(record: Record, given: InputFacts, trained: InputFacts) -> float:
+    """Return how many examples both would share if duplicates between them were as frequent as within each."""
+    alike, pairs = 3.0, 0.0
+    for one in (given, trained):
+        alike += one.repeated if one.loader < 0 else 0
+        pairs += one.distinct**2 / 2
+        if one.loader >= 0:
+            loader = record.loaders[one.loader]
+            if not loader.with_replacement and loader.passes:
+                alike += max(0, min(loader.passes[0].examples, one.read) - one.distinct)
+    return given.distinct * trained.distinct * alike / max(pairs, 1)
+
+
+def _has_folds(stack: list[Site]) -> bool:
+    trees = [sites.tree(site.file) for site in stack[:1]]
+    return any({"fold", "folds", "kfold", "splits"} & words(identifiers(tree)) for tree in trees if tree is not None)
+
+
+def _where_made(line: Site) -> Site:
+    """Return the assignment to the held-out data that a line uses."""
+    statement, module = sites.statement(line), sites.tree(line.file)
+    if statement is None or module is None:
+        return line
+    names = {
+        part.id
+        for call in outermost_calls(statement)
+        for argument in (*call.args, *(one.value for one in call.keywords))
+        for part in ast.walk(argument)
+        if isinstance(part, ast.Name) and verdict(part.id) == "held out"
+    }
+    made = [
+        node.lineno
+        for node in ast.walk(module)
+        if isinstance(node, ast.Assign) and node.lineno < line.line
+        for target in node.targets
+        for part in ast.walk(target)
+        if isinstance(part, ast.Name) and part.id in names
+    ]
+    return Site(line.file, max(made)) if made else line
