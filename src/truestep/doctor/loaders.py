@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 EXAMPLES = 20_000  # whose content is remembered, of each loader or manner of calling a model
 ROWS = 10_000  # of a table that are kept
 COLUMNS = 64  # of an example that are looked at
+WHOLE = 1024  # numbers of an example that are all looked at
 PASSES = 4  # of a loader whose first batches are remembered
 FIRST = 8  # batches of those
 STATISTICS = 4  # batches whose mean and deviation are taken
@@ -332,6 +333,7 @@ class Loaders:
             return
         if not given.keys:
             facts.shape, facts.floating = tuple(values.shape), values.is_floating_point()
+            facts.computed = any(one.requires_grad for one in tensors)
             facts.columns = values[0].numel()
         given.keys.append(keys_of(values))
         facts.read += len(values)
@@ -362,7 +364,7 @@ class Loaders:
             or "__getitem__" not in vars(type(base))
         ):
             return ""
-        for name, value in list(vars(base).items()):
+        for name, value in list(_attributes(base).items()):
             if generator_state(value) is None:
                 continue
             with _aside(), suppress(Exception):
@@ -438,7 +440,8 @@ class Loaders:
             return False
         with suppress(Exception):
             count = len(first)
-            return count == len(second) and count > 1 and _hold_the_same(vars(first), vars(second), count)
+            if hasattr(first, "__dict__") and hasattr(second, "__dict__"):
+                return count == len(second) and count > 1 and _hold_the_same(vars(first), vars(second), count)
         return False
 
 
@@ -497,8 +500,13 @@ def sampled(values: Tensor) -> Tensor:
 
 
 def keys_of(values: Tensor) -> Tensor:
-    """Return a number for the content of each example: (N,), on the device of the values."""
-    flat = sampled(values)
+    """Return a number for the content of each example: (N,), on the device of the values.
+
+    Of an example of many numbers, such as a photograph, only some are looked at.
+    """
+    flat = values.detach().reshape(values.shape[0], -1)
+    if flat.shape[1] > WHOLE:
+        flat = sampled(values)
     if flat.dtype == torch.float64:
         flat = flat.float()
     if flat.is_floating_point():
@@ -622,7 +630,7 @@ def changed_by_reading(dataset: Dataset[Any]) -> Site | None:
     if not safe_to_read(source_of(kind)):
         return None
     index = int(indices[0]) if indices else 0
-    kept = [(value, index) for value in vars(base).values() if _is_row_of(value, index, len(base))]
+    kept = [(value, index) for value in _attributes(base).values() if _is_row_of(value, index, len(base))]
     if not kept:
         return None
     before = [_copied(value[index]) for value, index in kept]
@@ -633,7 +641,7 @@ def changed_by_reading(dataset: Dataset[Any]) -> Site | None:
     twin = copy.copy(base)
     last: list[Site | None] = [None]
     found: list[Site | None] = [None]
-    for name, value in list(vars(twin).items()):
+    for name, value in list(_attributes(twin).items()):
         if generator_state(value) is not None:
             setattr(
                 twin, name, copy.deepcopy(value) if not isinstance(value, torch.Generator) else _same_generator(value)
@@ -668,7 +676,7 @@ def read_twice(dataset: Any) -> tuple[bool, list[str]]:
     """Read an example twice, and say whether it differs, and what the code of the dataset calls that."""
     base, indices = innermost(dataset)
     code = source_of(type(base))
-    parts = [value for name, value in vars(base).items() if "transform" in name or "aug" in name]
+    parts = [value for name, value in _attributes(base).items() if "transform" in name or "aug" in name]
     if "__getitem__" not in vars(type(base)) or not safe_to_read(code):
         return False, []
     said = code + " ".join(source_of(part if inspect.isfunction(part) else type(part)) + repr(part) for part in parts)
@@ -679,7 +687,7 @@ def read_twice(dataset: Any) -> tuple[bool, list[str]]:
     differs = False
     with _aside(), suppress(Exception):
         twin = copy.copy(base)
-        for name, value in list(vars(twin).items()):
+        for name, value in list(_attributes(twin).items()):
             if generator_state(value) is not None:
                 setattr(
                     twin,
@@ -723,3 +731,8 @@ def _equal(one: Any, other: Any) -> bool:
         return one.shape == other.shape and bool(torch.isclose(one, other, rtol=0, atol=0, equal_nan=True).all())
     equal = (one == other) | ((one != one) & (other != other))  # noqa: PLR0124 - only what is no number differs from itself
     return bool(equal.all()) if hasattr(equal, "all") else bool(equal)
+
+
+def _attributes(thing: Any) -> dict[str, Any]:
+    """Return what an object keeps under its names; a list of examples keeps nothing so."""
+    return getattr(thing, "__dict__", {})

@@ -250,6 +250,7 @@ class InputFacts:
     repeated: int = 0  # examples that a batch held twice
     richness: int = 0  # different numbers in an example: the median
     floating: bool = False
+    computed: bool = False  # whether they are what another model made of the data, or asked for gradients
     columns: int = 0  # numbers of an example
     shape: tuple[int, ...] = ()  # of the first batch
     low: float = 0.0

@@ -96,12 +96,12 @@ def _goes_through(record: Record, judge: OptimizerFacts, loss: LossFacts, other:
         for model in record.models
         if model.parameters and loss.reached_of_models[model.number] == model.parameters
     ]
-    return any(model.parameters == judge.parameters for model in full) and any(
-        model.parameters == other.parameters for model in full
+    return any(judge.number in model.owned_by for model in full) and any(
+        other.number in model.owned_by for model in full
     )
 
 
 def _leaves_others(record: Record, judge: OptimizerFacts, loss: LossFacts) -> bool:
     """Whether a loss reaches the optimizer's model only."""
     reached = [model for model in record.models if loss.reached_of_models[model.number]]
-    return bool(reached) and all(model.parameters == judge.parameters for model in reached)
+    return bool(reached) and all(judge.number in model.owned_by for model in reached)

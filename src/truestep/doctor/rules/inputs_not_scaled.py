@@ -54,7 +54,7 @@ ENOUGH = 12  # examples, to speak of their scale
 def look(record: Record) -> Iterator[Finding]:
     for model in record.models:
         inputs = [one for one in record.inputs if one.model == model.number and one.floating and one.read]
-        trained = [one for one in inputs if one.call.trained and one.means]
+        trained = [one for one in inputs if one.call.stepped and one.means and not one.computed]
         evaluated = [one for one in inputs if not one.call.trained and not one.call.gradients and one.read >= ENOUGH]
         twice = next((one for one in trained if one.whole_by_255), None)
         if twice is not None and twice.read >= ENOUGH and twice.columns >= 16:
@@ -65,6 +65,8 @@ def look(record: Record) -> Iterator[Finding]:
                 "divide by 255 once",
                 {"smallest": twice.low, "largest": twice.high},
             )
+            continue
+        if any(one.computed for one in inputs):
             continue
         far = [
             (one, *min((_distance(one, other) for other in trained if _alike(one, other)), default=(0.0, 1.0)))

@@ -177,6 +177,7 @@ def _by_content(record: Record, given: InputFacts) -> Finding | None:
         or given.distinct < 16
         or given.richness < 6
         or given.columns < 4
+        or given.computed
     ):
         return None
     loader = record.loaders[given.loader] if given.loader >= 0 else None
@@ -186,14 +187,15 @@ def _by_content(record: Record, given: InputFacts) -> Finding | None:
         (place, one)
         for place, one in enumerate(record.inputs)
         if one.model == given.model
-        and one.call.trained
+        and one.call.stepped
         and (one.loader == given.loader == -1 or (one.first_step < given.first_step and one.loader != given.loader))
     ]
     if not training:
         return None
     place, trained = max(training, key=lambda one: one[1].first_step)
     shared = given.shared.get(place, 0)
-    if shared < max(5, 0.02 * given.distinct) or shared < 5 * _by_chance(record, given, trained):
+    least = 0.02 if given.floating else 0.3  # windows of one text repeat by nature
+    if shared < max(5, least * given.distinct) or shared < 5 * _by_chance(record, given, trained):
         return None
     if loader is not None:
         said, site = purpose(record, loader)

@@ -51,7 +51,7 @@ if __name__ == "__main__":
 
     torch.manual_seed(0)
     X, Y = make_blobs(n_samples=500, centers=2, random_state=0, cluster_std=0.6)
-    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    X = (X - X[:400].mean(axis=0)) / X[:400].std(axis=0)
     Y = np.where(Y == 0, -1.0, 1.0)
     model = nn.Linear(2, 1)
     train(X[:400], Y[:400], model, args)
