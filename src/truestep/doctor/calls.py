@@ -119,13 +119,16 @@ class Calls:
         calls, watch = self, self.watch
 
         def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if torch.compiler.is_compiling() or calls.inside or not watch.watching():
+            noting = watch.steps.parameters.noting
+            if torch.compiler.is_compiling() or (calls.inside and not noting) or not watch.watching():
                 return original(module, *args, **kwargs)
+            if noting:
+                watch.guarded(watch.steps.parameters.called, module)
             if isinstance(module, nn.modules.loss._Loss):
                 if watch.record.backwards < 3:
                     watch.guarded(calls.criterion, module)
                 return original(module, *args, **kwargs)
-            if not is_model(module):
+            if calls.inside or not is_model(module):
                 return original(module, *args, **kwargs)
             calls.inside = 1
             try:

@@ -137,6 +137,7 @@ class Losses:
             self.reached.add(id(leaf))
             self.reached_tensors[id(leaf)] = leaf
         watch.calls.reached(facts, leaves, graph.marks)
+        watch.steps.parameters.reached(facts, leaves)
         if len(facts.ops) < 60:
             facts.looked_at_ops += 1
             facts.ops.extend(graph.losses(watch.calls.texts()))
@@ -181,7 +182,7 @@ class Losses:
                 one.since = -1
 
     def _retention(self, facts: LossFacts, roots: list[Tensor]) -> None:
-        step = self.watch.record.steps
+        step = max((one.steps for one in self.watch.record.optimizers), default=0)  # models side by side step together
         self.alive = [(when, ref) for when, ref in self.alive if ref() is not None]
         facts.retained = max(facts.retained, len({when for when, _ in self.alive if when < step}))
         for root in roots:

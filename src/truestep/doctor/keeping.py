@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from truestep.doctor import sites
-from truestep.doctor.record import LoadFacts, SnapshotFacts
+from truestep.doctor import sites, source
+from truestep.doctor.parameters import sample
+from truestep.doctor.record import LoadFacts, Site, SnapshotFacts
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
+
+
+class Kept:
+    """A state_dict that was taken, known by its tensors: they are made anew each time, and copies of the dict hold them too."""
+
+    def __init__(self, facts: SnapshotFacts, tensors: list[Tensor]) -> None:
+        self.facts = facts
+        self.tensors = [weakref.ref(tensor) for tensor in tensors]
+        self.samples = [sample(tensor) for tensor in tensors]
+
+    def is_in(self, ids: set[int]) -> bool:
+        return any((tensor := reference()) is not None and id(tensor) in ids for reference in self.tensors)
+
+    def alive(self) -> bool:
+        return any(reference() is not None for reference in self.tensors)
+
+    def changed(self) -> bool:
+        pairs = zip(self.tensors, self.samples, strict=True)
+        return any((t := r()) is not None and not torch.equal(sample(t), before) for r, before in pairs)
 
 
 class Keeping:
@@ -22,14 +43,15 @@ class Keeping:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
-        self.snapshots: list[tuple[weakref.ref[Any] | None, SnapshotFacts, set[int]]] = []
-        self.from_files: dict[int, dict[str, Any]] = {}  # by the address of a tensor's memory
-        self.kept_alive: list[Any] = []
+        self.kept: list[Kept] = []
+        self.from_files: dict[int, tuple[weakref.ref[Tensor], dict[str, Any]]] = {}  # by the id of a tensor
+        self.unused: dict[str, Any] | None = None  # the last file of weights that nothing was loaded from yet
 
     def install(self) -> None:
         watch = self.watch
         watch.wrap(nn.Module, "state_dict", after=self._taken)
         watch.wrap(nn.Module, "load_state_dict", before=self._loading)
+        watch.wrap(nn.Module, "eval", before=self._used)
         watch.wrap(Optimizer, "load_state_dict", before=self._loading_optimizer)
         watch.wrap(torch, "load", after=self._read)
         watch.wrap(torch, "save", before=self._saving)
@@ -37,79 +59,154 @@ class Keeping:
     def _taken(self, _: Any, state: Any, module: nn.Module, *args: Any, **kwargs: Any) -> None:
         if args or kwargs.get("destination") is not None or kwargs.get("prefix"):
             return  # of a part, on the way
-        site, addresses = sites.here(), addresses_in(state)
-        if site is None or not addresses:
+        self._used(module)
+        tensors = [t for t in state.values() if isinstance(t, Tensor) and t.is_floating_point() and t.numel()]
+        site = sites.here()
+        if site is None or not tensors:
             return
-        for reference, facts, _ in self.snapshots:
-            if facts.site == site and reference is not None and reference() is None:
-                facts.times += 1
-        facts = SnapshotFacts(site, self.watch.record.steps, aliased=True, times=1)
-        if len(self.snapshots) < 500:
-            self.snapshots.append((weakref.ref(state), facts, addresses))
+        self.kept = [one for one in self.kept if one.alive()]
+        if len(self.kept) < 50 and len(self.watch.record.snapshots) < 2_000:
+            facts = SnapshotFacts(site, self.watch.record.steps)
+            self.kept.append(Kept(facts, [*tensors[:2], *tensors[-1:]]))
             self.watch.record.snapshots.append(facts)
+
+    def _used(self, module: nn.Module, *_: Any, **__: Any) -> None:
+        """See whether a line that evaluates or keeps a trained model calls it by the name of the best one."""
+        known, step = self.watch.calls.known.get(id(module)), self.watch.record.steps
+        if known is None or known.module() is not module or known.facts.renamed is not None or step < 3:
+            return
+        frame, lines = sys._getframe(1), 0
+        while frame is not None and lines < 3:
+            if sites.is_users(frame.f_code.co_filename):
+                lines += 1
+                line = Site(frame.f_code.co_filename, frame.f_lineno)
+                for name, original, assigned in source.renamings(line):
+                    if (
+                        name in source.words_in(line)
+                        and bound(frame, name) is module
+                        and bound(frame, original) is module
+                    ):
+                        known.facts.renamed = (name, original, assigned, line, step)
+                        return
+            frame = frame.f_back
 
     def _loading(self, module: nn.Module, state: Any = None, *args: Any, **kwargs: Any) -> None:
         if not isinstance(state, Mapping):
             return
-        from truestep.doctor.calls import is_model
-
         strict = kwargs.get("strict", args[0] if args else True)
         own = {name: value for name, value in nn.Module.state_dict(module).items() if isinstance(value, Tensor)}
-        given = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        given = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
         step = self.watch.record.steps
-        facts = LoadFacts(sites.here(), "model", step, len(given), sum(name in own for name in given))
+        facts = LoadFacts(sites.here(), "model", step, len(given), sum(name in own for name in given), len(own))
         facts.examples = (next(iter(given), ""), next(iter(own), ""))
-        source = next((self.from_files[v.data_ptr()] for v in given.values() if v.data_ptr() in self.from_files), None)
+        source = self._source(given.values())
         facts.file = source is not None
-        facts.has_optimizer = bool(source and source.get("optimizer"))
+        facts.has_optimizer = bool(source and source["optimizer"])
+        facts.counters = source["counters"] if source else ()
         facts.strict = bool(strict)
+        parts = {name: own[name] for name in given if name in own}
+        facts.itself = bool(parts) and all(parts[name].data_ptr() == given[name].data_ptr() for name in parts)
+        earlier = self._match({id(value) for value in given.values()}, facts.site, loaded=True, itself=facts.itself)
+        if source is None and facts.itself and not earlier and self.unused is not None and len(parts) == len(own):
+            facts.file_left, facts.examples = True, (self.unused["example"], facts.examples[1])
+        if source is not None and facts.matched:
+            self.unused = None
+        facts.model = next((k.facts.number for k in self.watch.calls.known.values() if k.module() is module), -1)
         self.watch.record.loads.append(facts)
-        if step == 0 and is_model(module) and facts.matched:
+        if facts.matched and not facts.itself:
+            self.watch.steps.parameters.loaded(module.parameters())
+            if step == 0:
+                self._is_pretrained(module)
+
+    def _is_pretrained(self, module: nn.Module) -> None:
+        from truestep.doctor.calls import is_model
+
+        if is_model(module):
             self.watch.calls.of(module).facts.pretrained = True
-        aliased = sum(name in own and own[name].data_ptr() == value.data_ptr() for name, value in given.items())
-        if aliased and aliased >= len(given) / 2:
-            addresses = {value.data_ptr() for value in given.values()}
-            for _, snapshot, theirs in reversed(self.snapshots):
-                if theirs & addresses and snapshot.step <= step:
-                    snapshot.loaded_at, snapshot.loaded_step = facts.site, step
-                    if snapshot.step < step:
-                        break
+
+    def _source(self, values: Iterable[Tensor]) -> dict[str, Any] | None:
+        for value in values:
+            found = self.from_files.get(id(value))
+            if found is not None and found[0]() is value:
+                return found[1]
+        return None
+
+    def _match(self, ids: set[int], site: Site | None, *, loaded: bool, itself: bool = False) -> bool:
+        """Find what is being loaded or saved; of interest is what was taken at an earlier step and moved since."""
+        step, found = self.watch.record.steps, False
+        for one in self.kept:
+            facts = one.facts
+            if facts.step < step and one.is_in(ids) and one.changed():
+                found = True
+                if loaded:
+                    facts.loaded_at, facts.loaded_step, facts.into_itself = site, step, itself
+                    facts.loads += 1
+                else:
+                    facts.saved_at, facts.saved_step = site, step
+                    facts.saves += 1
+        return found
 
     def _loading_optimizer(self, optimizer: Optimizer, *_: Any, **__: Any) -> None:
-        self.watch.record.loads.append(LoadFacts(sites.here(), "optimizer", self.watch.record.steps))
+        seen = self.watch.steps.of(optimizer)
+        facts = LoadFacts(sites.here(), "optimizer", self.watch.record.steps)
+        facts.model = seen.facts.number
+        self.watch.record.loads.append(facts)
 
     def _read(self, _: Any, result: Any, *__: Any, **___: Any) -> None:
-        facts = {"optimizer": _holds_optimizer(result)}
-        for address in list(addresses_in(result))[:200]:
-            self.from_files[address] = facts
-        self.kept_alive.append(None)
+        if isinstance(result, nn.Module):
+            self.watch.steps.parameters.loaded(result.parameters())
+            return
+        tensors = tensors_of(result)
+        facts = {
+            "optimizer": holds_optimizer(result),
+            "counters": tuple(k for k in result if isinstance(k, str) and isinstance(result[k], int))
+            if isinstance(result, Mapping)
+            else (),
+            "example": first_key(result),
+        }
+        for tensor in tensors[:2_000]:
+            self.from_files[id(tensor)] = (weakref.ref(tensor), facts)
+        if facts["example"]:
+            self.unused = facts
 
     def _saving(self, value: Any = None, *_: Any, **__: Any) -> None:
-        step = self.watch.record.steps
-        objects = [value, *(value.values() if isinstance(value, dict) else ())]
-        for reference, facts, _ in self.snapshots:
-            state = reference() if reference is not None else None
-            if state is not None and any(one is state for one in objects) and facts.step < step:
-                facts.saved_at, facts.saved_step = sites.here(), step
+        self._match({id(tensor) for tensor in tensors_of(value)}, sites.here(), loaded=False)
 
     def conclude(self) -> None:
         """Nothing is left over."""
 
 
-def addresses_in(value: Any, depth: int = 0) -> set[int]:
-    """Return where the tensors of a nest have their memory."""
+def bound(frame: Any, name: str) -> Any:
+    """Return what a name stands for in a frame, as a variable or as an attribute of self."""
+    found = frame.f_locals.get(name, frame.f_globals.get(name))
+    return getattr(frame.f_locals.get("self"), "__dict__", {}).get(name) if found is None else found
+
+
+def tensors_of(value: Any, depth: int = 0) -> list[Tensor]:
+    """Return the tensors of a nest of dicts and lists."""
     if isinstance(value, Tensor):
-        return {value.data_ptr()} - {0} if value.device.type != "meta" else set()
-    if depth > 3:
-        return set()
+        return [value]
+    if depth > 4:
+        return []
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
-        return {address for part in list(value)[:2000] for address in addresses_in(part, depth + 1)}
-    return set()
+        return [tensor for part in list(value)[:2000] for tensor in tensors_of(part, depth + 1)]
+    return []
 
 
-def _holds_optimizer(value: Any, depth: int = 0) -> bool:
+def holds_optimizer(value: Any, depth: int = 0) -> bool:
+    """Whether a nest holds the state of an optimizer that has one: momentum, moments."""
     if not isinstance(value, Mapping) or depth > 2:
         return False
-    return "param_groups" in value or any(_holds_optimizer(part, depth + 1) for part in value.values())
+    if "param_groups" in value:
+        return bool(value.get("state"))
+    return any(holds_optimizer(part, depth + 1) for part in value.values())
+
+
+def first_key(value: Any, depth: int = 0) -> str:
+    """Return the first name of a tensor in a file of weights."""
+    if not isinstance(value, Mapping) or depth > 2 or "param_groups" in value:
+        return ""
+    tensors = [key for key, part in value.items() if isinstance(key, str) and isinstance(part, Tensor)]
+    return tensors[0] if tensors else next((key for part in value.values() if (key := first_key(part, depth + 1))), "")

@@ -69,19 +69,34 @@ class OptimizerFacts:
     with_zero_gradients: int = 0  # looked at steps, where gradients were there and all of them zero
     cleared_after_backward: int = 0  # steps, where gradients came and were cleared again before the step
     clear_sites: Counter[Site | None] = field(default_factory=Counter)  # of those clearings
+    clears: int = 0  # calls that cleared its gradients
+    after_backward: int = 0  # steps with any backward since the last one
+    backward_sites: Counter[Site | None] = field(default_factory=Counter)  # of backwards that reached it
+    vanished: int = 0  # steps, where gradients came and were gone though nobody called zero_grad
+    vanished_sites: Counter[Site | None] = field(default_factory=Counter)  # of those backwards
+    zeroed: int = 0  # looked-at steps with the gradients of the last backward alone, as those of others were cleared
+    zeroed_backwards: int = 0  # that were cleared in vain
+    zeroed_sites: Counter[Site | None] = field(default_factory=Counter)  # of those clearings
+    left_over: int = 0  # backwards after the last step or clearing
+    dropped: Counter[int] = field(default_factory=Counter)  # backwards whose gradients were cleared unused, at a time
+    first_step: int = -1  # steps of all optimizers before its first
+    has_state: bool = False  # momentum, moments
     looked_at: int = 0  # steps, whose gradients and parameters were looked at
-    micro_batches: Counter[int] = field(default_factory=Counter)  # backwards a step
+    micro_batches: Counter[int] = field(
+        default_factory=Counter
+    )  # backwards a step that reached it, from one line, since it was cleared
     learning_rates: list[tuple[int, float]] = field(
         default_factory=list
     )  # (step, rate of the first group) where it changed
-    scaled: int = 0  # steps through a gradient scaler
+    through_scaler: int = 0  # steps that a gradient scaler took
+    scaled: int = 0  # looked-at steps that it did not take, on gradients that it had scaled and nobody touched
     never_reached: list[str] = field(default_factory=list)  # parameters that no looked-at backward has reached
     reached: int = 0  # parameters that a backward has reached
-    unchanged: int = 0  # parameters with a gradient whose values a looked-at step left bitwise as they were
-    changed: int = 0  # and those that it changed
+    unchanged: list[float] = field(
+        default_factory=list
+    )  # of looked-at steps at a rate above 0: share of 16-bit numbers with a gradient that stayed
     update_ratios: list[float] = field(default_factory=list)  # median of |change| / |weight|, looked-at steps
     gradient_norms: list[tuple[int, float]] = field(default_factory=list)  # (step, L2 norm)
-    last_values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -133,6 +148,9 @@ class ModelFacts:
     zero: list[str] = field(default_factory=list)  # those that were 0
     matrices: int = 0  # weight matrices with several rows
     feeds: set[int] = field(default_factory=set)  # models that stood between it and a loss in a backward
+    renamed: tuple[str, str, Site, Site, int] | None = (
+        None  # another name it was used by: name, older name, line of both, of use, step
+    )
     pretrained: bool = False  # weights were loaded into it before the first step
     owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
     unowned: list[str] = field(default_factory=list)  # parameters that backward reached and no optimizer has
@@ -140,6 +158,9 @@ class ModelFacts:
     hidden: list[HiddenModules] = field(default_factory=list)  # modules in a plain list or dict
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
     copy_of: int = -1  # number of the model that this was deep-copied from
+    shared: list[tuple[str, str, int, Site | None]] = field(
+        default_factory=list
+    )  # layers held several times: container, class, times, line
 
 
 class HiddenModules(NamedTuple):
@@ -151,6 +172,48 @@ class HiddenModules(NamedTuple):
     parameters: int
     reached: bool  # a backward went through them
     owned: bool  # an optimizer has their parameters
+
+
+class HiddenIn(NamedTuple):
+    """Where a model holds a parameter that it has not registered."""
+
+    model: int
+    owner: str  # class of the part that holds it
+    attribute: str
+    kind: str  # class of the attribute's value: "list", "dict", ...
+    site: Site | None  # where the attribute is assigned
+
+
+@dataclass
+class ParameterFacts:
+    """A parameter of a model or optimizer, or another leaf that losses reach."""
+
+    shape: tuple[int, ...]
+    elements: int
+    parameter: bool  # an nn.Parameter
+    name: str = ""  # as its model names it
+    model: int = -1  # number of the model that registers it
+    part: str = ""  # class of the module that has it
+    looks: int = 0  # at its model, ahead of a backward
+    reached: int = 0  # looked-at backwards that reach it
+    losses: set[int] = field(default_factory=set)  # their numbers
+    evaluating: int = 0  # looks in which its module was in evaluation mode
+    frozen: int = 0  # looks in which it did not ask for a gradient
+    unfrozen: bool = False  # and asked for one later
+    optimizers: set[int] = field(default_factory=set)  # that were ever given it
+    steps_looked_at: int = 0  # of an optimizer that has it
+    gradients: int = 0  # of those, with a gradient that is not all zero
+    idle: int = 0  # of those, without one since the last
+    orphan: bool = False  # no module holds it
+    loaded: bool = False  # its values come from a file or are a copy of trained ones
+    foreign: bool = False  # its module's class is from a library other than torch
+    moved: bool = False  # its values changed since they were first seen
+    hidden: HiddenIn | None = None
+    called: int = 0  # of its module, in the first steps
+    called_without_gradients: int = 0
+    call_sites: list[Site] = field(
+        default_factory=list
+    )  # the user's lines on the stack of the first call, innermost first
 
 
 @dataclass
@@ -204,6 +267,9 @@ class LossFacts:
     rectified: dict[int, Rectified] = field(default_factory=dict)  # ReLUs, by their place in the graph
     nodes: list[tuple[int, int]] = field(default_factory=list)  # (step, operations in the graph)
     reached: int = 0  # parameters that it reaches
+    parameters_reached: list[int] = field(
+        default_factory=list
+    )  # by each looked-at backward: nn.Parameters and optimizers' tensors
     reached_of_models: Counter[int] = field(default_factory=Counter)  # by model number: parameters reached
     no_graph: int = 0  # looked-at backwards that reached no parameter
     leaf: bool = False  # the loss is itself a leaf: requires_grad was switched on by hand
@@ -332,8 +398,9 @@ class ClipFacts:
     times: int = 0
     of_nothing: int = 0  # calls in which no tensor had a gradient, or there was none
     after_step: int = 0  # calls with no backward since the last step
+    before_backward: int = 0  # calls after the gradients were cleared, or ahead of the first backward
     still_scaled: int = 0  # calls on gradients that a scaler had not unscaled
-    empty_generator: int = 0
+    exhausted: int = 0  # calls with a generator that was used up
 
 
 @dataclass
@@ -358,30 +425,35 @@ class ScheduleFacts:
 
 @dataclass
 class SnapshotFacts:
-    """A state_dict, or a model, that was kept to be the best one."""
+    """A state_dict that was taken of a model: its tensors are the model's own."""
 
     site: Site | None
     step: int
-    aliased: bool  # its tensors are the model's own
-    loaded_at: Site | None = None
+    loaded_at: Site | None = None  # at a later step, after its numbers had moved
     loaded_step: int = -1
-    saved_at: Site | None = None
+    saved_at: Site | None = None  # likewise
     saved_step: int = -1
-    changed: bool = False  # the values moved between being taken and being used
-    times: int = 0
+    saves: int = 0
+    loads: int = 0
+    into_itself: bool = False  # it was loaded into the model that it was taken of
 
 
 @dataclass
 class LoadFacts:
     site: Site | None
-    what: str  # "model", "optimizer", "scheduler"
+    what: str  # "model", "optimizer"
     step: int
-    keys: int = 0
-    matched: int = 0
+    keys: int = 0  # tensors that were given
+    matched: int = 0  # of those, known to the model
+    own: int = 0  # tensors of the model
+    model: int = -1  # number of the model, if it was called before, or of the optimizer
     examples: tuple[str, str] = ("", "")  # a key of the file and one of the model
     file: bool = False  # it came through torch.load
+    file_left: bool = False  # a file had been read, but the model was given back its own weights, all of them
     has_optimizer: bool = False  # the file that it came from also holds an optimizer's state
+    counters: tuple[str, ...] = ()  # whole numbers of that file by name: "epoch"
     strict: bool = True
+    itself: bool = False  # all that it was given are its own tensors
 
 
 @dataclass
@@ -394,6 +466,7 @@ class Record:
     models: list[ModelFacts] = field(default_factory=list)
     losses: list[LossFacts] = field(default_factory=list)
     criteria: dict[Site, Site] = field(default_factory=dict)  # by the line that calls a loss module: where it was made
+    parameters: list[ParameterFacts] = field(default_factory=list)
     loaders: list[LoaderFacts] = field(default_factory=list)
     inputs: list[InputFacts] = field(default_factory=list)
     samplers: list[SamplerFacts] = field(default_factory=list)

@@ -50,7 +50,7 @@ def look(record: Record) -> Iterator[Finding]:
             continue
         optimizer = record.optimizers[schedule.optimizer]
         between, times = schedule.optimizer_steps_between.most_common(1)[0]
-        if optimizer.steps < 3 or optimizer.last_values.get("through_scaler") or optimizer.without_gradients:
+        if optimizer.steps < 3 or optimizer.through_scaler or optimizer.without_gradients:
             continue
         if between >= 1 and times >= 0.6 * (schedule.steps - 1):
             yield Finding(

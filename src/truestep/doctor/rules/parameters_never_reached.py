@@ -1,0 +1,118 @@
+"""A part of the model computes in training, but is cut off from every loss, and never learns.
+
+A `detach()`, a `.data` or a `no_grad` block between it and the loss ends the gradient there. The optimizer has its
+parameters and passes over them, as they have no gradient; what follows learns from random features.
+
+Bad::
+
+    encoder = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    optimizer = torch.optim.SGD([*encoder.parameters(), *model.parameters()], lr=0.1)
+    for epoch in range(2):
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            hidden = encoder(inputs).detach()  # <- here
+            F.cross_entropy(model(hidden), targets).backward()
+            optimizer.step()
+
+Good::
+
+    encoder = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    optimizer = torch.optim.SGD([*encoder.parameters(), *model.parameters()], lr=0.1)
+    for epoch in range(2):
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            hidden = encoder(inputs)
+            F.cross_entropy(model(hidden), targets).backward()
+            optimizer.step()
+
+Not a mistake: a layer whose output nobody uses; a branch without gradients whose other use is learnt from; a loaded or
+frozen backbone, one in evaluation mode, or a copy that follows by an average.
+
+Source: https://github.com/wangle53/CSA-CDGAN/issues/5
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from truestep.doctor import sites, source
+from truestep.doctor.findings import Finding
+from truestep.doctor.reading import named_to_stay
+from truestep.doctor.record import ParameterFacts, Record, Site
+
+SEVERITY = "warning"
+
+
+def look(record: Record) -> Iterator[Finding]:
+    groups: defaultdict[Site, list[ParameterFacts]] = defaultdict(list)
+    for p in record.parameters:
+        if (
+            p.reached
+            or p.gradients
+            or p.moved
+            or p.loaded
+            or p.foreign
+            or p.frozen
+            or p.orphan
+            or named_to_stay(record, p)
+        ):
+            continue
+        if p.called < 3 or p.steps_looked_at < 3 or p.model < 0 or p.evaluating > 0.5 * p.looks or not p.call_sites:
+            continue
+        if not any(o.steps - o.without_gradients >= 3 for o in record.optimizers if o.number in p.optimizers):
+            continue
+        site = cut(p)
+        if site is not None:
+            groups[site].append(p)
+    for site, parameters in groups.items():
+        elements = sum(p.elements for p in parameters)
+        number = next(iter(parameters[0].optimizers))
+        yield Finding(
+            f"{len(parameters)} parameters with {elements:,} numbers computed in training and never got a gradient, though "
+            f"{record.optimizers[number].kind} has them: {', '.join(p.name for p in parameters[:3])}"
+            f"{' ...' if len(parameters) > 3 else ''}.",
+            site,
+            "let the gradient through here; or freeze the part with requires_grad_(False), if it shall stay as it is",
+            {"parameters": len(parameters), "numbers": elements, "steps": record.optimizers[number].steps},
+            SEVERITY,
+        )
+
+
+def cut(p: ParameterFacts) -> Site | None:
+    """Return the line that cuts off the output of a parameter's module, near the call of it."""
+    if p.called_without_gradients >= 0.8 * p.called:
+        return next((found for site in p.call_sites if (found := source.without_gradients_around(site))), None)
+    if p.called_without_gradients:
+        return None
+    for site in p.call_sites:  # from the innermost call outwards: what is made of its output?
+        statement, function = sites.statement(site), sites.function(site)
+        if statement is None or function is None:
+            continue
+        made = source.targets_of(statement)
+        for other in [statement, *source.own_statements(function)]:
+            cuts = set(source.cuts_in(other)) & {
+                "detach",
+                "detach_",
+                "data",
+                "item",
+                "numpy",
+                "tensor",
+                "from_numpy",
+                "tolist",
+            }
+            if cuts and (other is statement or (other.lineno > site.line and source.names_in(other) & made)):
+                return Site(site.file, cutting_line(other))
+            if other.lineno > site.line and source.names_in(other) & made:
+                made |= source.targets_of(other)
+    return None
+
+
+def cutting_line(statement: object) -> int:
+    """Return the line in a statement of several lines, on which it is cut."""
+    import ast
+
+    for node in ast.walk(statement) if isinstance(statement, ast.stmt) else ():
+        if isinstance(node, ast.Attribute) and node.attr in ("detach", "detach_", "data", "item", "numpy", "tolist"):
+            return node.end_lineno or node.lineno
+    return getattr(statement, "lineno", 0)

@@ -1,0 +1,58 @@
+"""The optimizer steps over parameters that no backward pass gives a gradient.
+
+It was made for another model than the one that computes the loss, or for a part that the loss does not depend on. The
+step does nothing, without a word.
+
+Bad::
+
+    other = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+    weight = torch.zeros(8, 3, requires_grad=True)
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(inputs @ weight, targets).backward()
+        optimizer.step()  # <- here
+
+Good::
+
+    weight = torch.zeros(8, 3, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(inputs @ weight, targets).backward()
+        optimizer.step()
+
+Not a mistake: one of several optimizers that rests for a while; a loop without backward that draws a schedule.
+
+Source: https://github.com/Hsintien-Ng/idinvert_pytorch-reproduced/issues/1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from truestep.doctor.findings import Finding
+from truestep.doctor.record import Record
+
+SEVERITY = "error"
+
+
+def look(record: Record) -> Iterator[Finding]:
+    active = [o for o in record.optimizers if o.steps > o.without_gradients]
+    for optimizer in record.optimizers:
+        enough = 3 if not active else 20
+        if optimizer.steps < enough or optimizer.without_gradients < optimizer.steps or optimizer.backward_sites:
+            continue
+        if optimizer.after_backward < 0.8 * optimizer.steps or optimizer.vanished or optimizer.cleared_after_backward:
+            continue
+        own = [p for p in record.parameters if optimizer.number in p.optimizers]
+        if any(p.moved or p.gradients or (active and p.reached) for p in own):
+            continue
+        yield Finding(
+            f"None of the {optimizer.steps} steps of {optimizer.kind} had a gradient, though a backward pass came before "
+            f"{optimizer.after_backward} of them.",
+            optimizer.step_sites.most_common(1)[0][0],
+            "make the optimizer of the parameters that the loss depends on",
+            {"steps": optimizer.steps, "without gradients": optimizer.without_gradients},
+            related=[site for site in (optimizer.site,) if site],
+        )
