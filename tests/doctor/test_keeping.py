@@ -187,6 +187,30 @@ for x, y in list(loader) * 3:
     total += loss.detach()
     window = [*window[-2:], loss]
 """,
+    "a metric that clears itself": TRAIN
+    + """
+class Share:
+    def __init__(self):
+        self.reset()
+    def reset(self):
+        self.right = self.total = 0
+    def update(self, out, y):
+        self.right += (out.argmax(1) == y).sum().item()
+        self.total += len(y)
+    def compute(self):
+        value = self.right / self.total
+        self.right = self.total = 0
+        return value
+
+share = Share()
+for epoch in range(5):
+    one_epoch(model, optimizer)
+    model.eval()
+    with torch.no_grad():
+        for x, y in held_out:
+            share.update(model(x), y)
+    print(share.compute())
+""",
     "the same layer twice in a dict, once in the container": """
 body = nn.Linear(8, 8)
 net = nn.Sequential(body, nn.ReLU(), nn.Linear(8, 3))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from truestep.doctor import sites, source
 from truestep.doctor.parameters import sample
-from truestep.doctor.record import LoadFacts, Site, SnapshotFacts
+from truestep.doctor.record import LoadFacts, MetricFacts, Site, SnapshotFacts
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -38,6 +40,16 @@ class Kept:
         return any((t := r()) is not None and not torch.equal(sample(t), before) for r, before in pairs)
 
 
+@dataclass
+class Counting:
+    """What a metric has been shown."""
+
+    metric: weakref.ref[Any]
+    facts: MetricFacts
+    at: list[int] = field(default_factory=list)  # optimizer steps before each update since it was reset
+    computed: int = -1  # optimizer steps before it was computed last
+
+
 class Keeping:
     """The sensor of state_dicts."""
 
@@ -45,6 +57,9 @@ class Keeping:
         self.watch = watch
         self.kept: list[Kept] = []
         self.from_files: dict[int, tuple[weakref.ref[Tensor], dict[str, Any]]] = {}  # by the id of a tensor
+        self.metrics: dict[int, Counting] = {}
+        self.metric_kinds: set[type] = set()
+        self.searches = 0
         self.unused: dict[str, Any] | None = None  # the last file of weights that nothing was loaded from yet
 
     def install(self) -> None:
@@ -53,6 +68,7 @@ class Keeping:
         watch.wrap(nn.Module, "load_state_dict", before=self._loading)
         watch.wrap(nn.Module, "eval", before=self._used)
         watch.wrap(Optimizer, "load_state_dict", before=self._loading_optimizer)
+        watch.wrap(DataLoader, "__iter__", before=self._find_metrics)
         watch.wrap(torch, "load", after=self._read)
         watch.wrap(torch, "save", before=self._saving)
 
@@ -75,7 +91,7 @@ class Keeping:
         known, step = self.watch.calls.known.get(id(module)), self.watch.record.steps
         if known is None or known.module() is not module or known.facts.renamed is not None or step < 3:
             return
-        frame, lines = sys._getframe(1), 0
+        frame, lines = sys._getframe(1), 0  # pyright: ignore[reportPrivateUsage]
         while frame is not None and lines < 3:
             if sites.is_users(frame.f_code.co_filename):
                 lines += 1
@@ -172,8 +188,75 @@ class Keeping:
     def _saving(self, value: Any = None, *_: Any, **__: Any) -> None:
         self._match({id(tensor) for tensor in tensors_of(value)}, sites.here(), loaded=False)
 
+    # Metrics, known by what they can do.
+
+    def _find_metrics(self, *_: Any, **__: Any) -> None:
+        """Watch classes of the user's that have update, compute and reset, once they are defined."""
+        self.searches += 1
+        if self.searches > 20:
+            return
+        frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+        while frame is not None:
+            if sites.is_users(frame.f_code.co_filename):
+                for kind in {type(v) if not isinstance(v, type) else v for v in list(frame.f_globals.values())}:
+                    if kind not in self.metric_kinds and is_metric(kind):
+                        self.metric_kinds.add(kind)
+                        self.watch.wrap(kind, "update", after=self._metric_updated)
+                        self.watch.wrap(kind, "compute", before=self._metric_state, after=self._metric_computed)
+                        self.watch.wrap(kind, "reset", after=self._metric_reset)
+            frame = frame.f_back
+
+    def _metric(self, metric: Any) -> Counting | None:
+        found = self.metrics.get(id(metric))
+        if (found is None or found.metric() is not metric) and len(self.watch.record.metrics) < 200:
+            facts = MetricFacts(type(metric).__name__)
+            found = self.metrics[id(metric)] = Counting(weakref.ref(metric), facts)
+            self.watch.record.metrics.append(facts)
+        return found
+
+    def _metric_updated(self, _: Any, __: Any, metric: Any, *___: Any, **____: Any) -> None:
+        counting = self._metric(metric)
+        if counting is not None:
+            counting.facts.updates += 1
+            counting.at.append(self.watch.record.steps)
+            counting.at = counting.at[-1000:]
+
+    @staticmethod
+    def _metric_state(metric: Any, *_: Any, **__: Any) -> list[Any]:
+        """Return what a metric has counted, as far as it can be compared: numbers, and lengths of lists."""
+        values = vars(metric).values()
+        return [len(v) if isinstance(v, list | dict) else v for v in values if isinstance(v, int | float | list | dict)]
+
+    def _metric_computed(self, before: list[Any] | None, _: Any, metric: Any, *__: Any, **___: Any) -> None:
+        counting = self._metric(metric)
+        if counting is None:
+            return
+        if before is not None and self._metric_state(metric) != before:
+            counting.facts.resets += 1  # it clears itself, perhaps
+            return
+        facts, step, last = counting.facts, self.watch.record.steps, counting.computed
+        facts.computes += 1
+        facts.site = sites.here()
+        now = sum(at == step for at in counting.at)
+        # Several updates with the model as it is, after several with the model as it was when computed before.
+        facts.mixed += now >= 2 and 0 <= last < step and sum(at == last for at in counting.at) >= 2
+        counting.computed = step
+
+    def _metric_reset(self, _: Any, __: Any, metric: Any, *___: Any, **____: Any) -> None:
+        counting = self._metric(metric)
+        if counting is not None:
+            counting.facts.resets += bool(counting.at)
+            counting.facts.updates, counting.at, counting.computed = 0, [], -1
+
     def conclude(self) -> None:
         """Nothing is left over."""
+
+
+def is_metric(kind: type) -> bool:
+    """Whether a class of the user's sums over batches, and can be watched."""
+    methods = [vars(kind).get(name) for name in ("update", "compute", "reset")]
+    codes = [getattr(method, "__code__", None) for method in methods]
+    return all(code is not None and sites.is_users(code.co_filename) for code in codes) and bool(kind.__weakrefoffset__)
 
 
 def bound(frame: Any, name: str) -> Any:

@@ -457,6 +457,18 @@ class LoadFacts:
 
 
 @dataclass
+class MetricFacts:
+    """An object that sums over batches: update, compute, reset."""
+
+    kind: str  # class name
+    site: Site | None = None  # where it was computed last
+    updates: int = 0  # since it was reset
+    computes: int = 0
+    resets: int = 0  # between updates
+    mixed: int = 0  # computed values from evaluations before and after the model was trained
+
+
+@dataclass
 class Record:
     """Everything that was seen."""
 
@@ -475,7 +487,7 @@ class Record:
     schedules: list[ScheduleFacts] = field(default_factory=list)
     snapshots: list[SnapshotFacts] = field(default_factory=list)
     loads: list[LoadFacts] = field(default_factory=list)
-    scaler: dict[str, Any] = field(default_factory=dict)
+    metrics: list[MetricFacts] = field(default_factory=list)
     warnings: list[tuple[str, Site | None]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)  # the first of the run
     own_errors: Counter[str] = field(default_factory=Counter)  # of the doctor itself
