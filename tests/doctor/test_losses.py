@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from examples import findings_in
+
 from doctor.test_modes import line_of
 
 SETUP = """

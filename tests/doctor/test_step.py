@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from examples import findings_in
+
 from truestep.doctor import pages
 
 STEPS = """

@@ -55,6 +55,7 @@ class Losses:
         self.watch = watch
         self.by_site: dict[Site | None, LossFacts] = {}
         self.tracing = False
+        self.inside = False  # a backward is under way
         self.was = (False, True)
         self.alive: list[tuple[int, weakref.ref[Sentinel]]] = []
         self.reached: set[int] = set()  # ids of the parameters that any looked-at backward has reached
@@ -79,6 +80,7 @@ class Losses:
             self.tracing = False
 
     def _before(self, tensors: Any = None, *args: Any, **kwargs: Any) -> tuple[LossFacts, Site | None, Any] | None:
+        self.inside = True
         watch, site = self.watch, sites.here()
         roots = [t for t in (tensors if isinstance(tensors, list | tuple) else [tensors]) if isinstance(t, Tensor)]
         facts = self.by_site.get(site)
@@ -102,6 +104,7 @@ class Losses:
         return facts, site, used
 
     def _after(self, said: tuple[LossFacts, Site | None, Any] | None, _: Any, *__: Any, **___: Any) -> None:
+        self.inside = False
         watch = self.watch
         site = said[1] if said else None
         watch.steps.after_backward(site, said[2] if said else [])

@@ -370,7 +370,7 @@ def optimizers_beside(record: Record, parameter: ParameterFacts) -> list[Optimiz
 def stepped_first(optimizer: OptimizerFacts) -> int:
     """Return how many of the looked-at steps came between a forward pass and its backward; 0 if that is not its habit."""
     windows = optimizer.windows
-    if len(windows) < 4 or optimizer.closures or "backward" in windows[0].kinds:
+    if len(windows) < 4 or optimizer.closures or optimizer.inside_backward or "backward" in windows[0].kinds:
         return 0
     early = 0
     for window, following in itertools.pairwise(windows):

@@ -62,6 +62,7 @@ class OptimizerFacts:
     steps: int = 0
     step_sites: Counter[Site | None] = field(default_factory=Counter)
     windows: list[Window] = field(default_factory=list)  # a sample of its steps, the first ones among them
+    inside_backward: int = 0  # steps that a hook made during a backward
     closures: int = 0  # steps that were given a closure, in which forward and backward happen
     stale: int = 0  # steps with gradients to which a backward had added after an earlier step had used them
     stale_sites: Counter[Site | None] = field(default_factory=Counter)  # of those backwards

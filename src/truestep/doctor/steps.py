@@ -58,6 +58,9 @@ class Seen:
     by_line: Counter[Site | None] = field(
         default_factory=Counter
     )  # backwards that reached it since the last step or clearing
+    spent: bool = (
+        False  # another optimizer has stepped since then: the backward was its, and what came here a side effect
+    )
     clears: int = 0  # since the last step, of gradients that no step had used
     lost: Site | None = None  # where gradients that no step had used were cleared last
     lost_backward: Site | None = None
@@ -161,6 +164,9 @@ class Steps:
         watch.record.steps += 1
         watch.loaders.stepped()
         facts.step_sites[site] += 1
+        facts.inside_backward += watch.losses.inside
+        for other in self.seen.values():
+            other.spent = other.spent or other is not seen
         facts.closures += any(callable(value) for value in (*args[1:], *kwargs.values()))
         event = watch.event("step", facts.number)
         if len(facts.windows) < WINDOWS:
@@ -304,6 +310,7 @@ class Steps:
             signature = self._signature(seen)
             if signature and signature != seen.signature:
                 seen.fresh[site] += 1
+                seen.spent = False
                 seen.by_line[site] += 1
                 seen.facts.backward_sites[site] += 1
                 if looked_at(seen.facts.steps + 1):
@@ -338,7 +345,7 @@ class Steps:
             not torch.equal(p, v) for p, v, _ in seen.fresh_values
         )
         few = (p.grad for p, _ in zip(seen.parameters(), range(4), strict=False))
-        if seen.fresh and not moved and any(self._nonzero(gradient) for gradient in few):
+        if seen.fresh and not moved and not seen.spent and any(self._nonzero(gradient) for gradient in few):
             seen.lost, seen.lost_backward = sites.here(), next(iter(seen.fresh))
             seen.clears += 1
         seen.facts.clears += 1

@@ -32,7 +32,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from truestep.doctor import flow, sites
+from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
 from truestep.doctor.reading import named_to_stay
 from truestep.doctor.record import Record, Site
@@ -70,8 +70,8 @@ def freezing(call: Site | None) -> Site | None:
     """Return the line of a file that sets `requires_grad` to False."""
     module = sites.tree(call.file) if call is not None else None
     for node in ast.walk(module or ast.Module([], [])):
-        set_off = isinstance(node, ast.Assign) and any(flow.name_of(one) == "requires_grad" for one in node.targets)
-        called = isinstance(node, ast.Call) and flow.name_of(node.func) == "requires_grad_"
+        set_off = isinstance(node, ast.Assign) and any(source.name_of(one) == "requires_grad" for one in node.targets)
+        called = isinstance(node, ast.Call) and source.name_of(node.func) == "requires_grad_"
         value = (
             node.value
             if isinstance(node, ast.Assign)

@@ -51,6 +51,7 @@ from truestep.doctor.findings import Finding
 from truestep.doctor.record import ModelFacts, OptimizerFacts, Record, Site
 
 SEVERITY = "error"
+HIDES = ["step-without-gradients", "parameters-never-reached", "loss-detached"]
 
 
 def look(record: Record) -> Iterator[Finding]:
