@@ -8,6 +8,7 @@ import random
 import re
 import sys
 import tempfile
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ def _in_the_copy(path: str, told: Path, *, doctor: bool) -> None:
     from truestep.doctor.observe import Watch
     from truestep.doctor.report import Report, as_json
 
+    warnings.resetwarnings()  # pytest's make errors of them
+    random.seed(0)  # Python has just seeded it anew, as it does in every copy of a process
     watch, report = Watch(), Report(script=path)
     if doctor:
         watch.start()

@@ -47,7 +47,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.record import LossFacts, OptimizerFacts, Record, Window
+from truestep.doctor.record import LossFacts, ModelFacts, OptimizerFacts, Record, Window
 
 SEVERITY = "error"
 
@@ -96,12 +96,15 @@ def _goes_through(record: Record, judge: OptimizerFacts, loss: LossFacts, other:
         for model in record.models
         if model.parameters and loss.reached_of_models[model.number] == model.parameters
     ]
-    return any(judge.number in model.owned_by for model in full) and any(
-        other.number in model.owned_by for model in full
-    )
+    return any(_is_whole(model, judge) for model in full) and any(_is_whole(model, other) for model in full)
+
+
+def _is_whole(model: ModelFacts, optimizer: OptimizerFacts) -> bool:
+    """Whether a model's parameters are those of an optimizer."""
+    return optimizer.number in model.owned_by and model.parameters == optimizer.parameters
 
 
 def _leaves_others(record: Record, judge: OptimizerFacts, loss: LossFacts) -> bool:
     """Whether a loss reaches the optimizer's model only."""
     reached = [model for model in record.models if loss.reached_of_models[model.number]]
-    return bool(reached) and all(judge.number in model.owned_by for model in reached)
+    return bool(reached) and all(_is_whole(model, judge) for model in reached)
