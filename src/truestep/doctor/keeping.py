@@ -91,7 +91,7 @@ class Keeping:
         known, step = self.watch.calls.known.get(id(module)), self.watch.record.steps
         if known is None or known.module() is not module or known.facts.renamed is not None or step < 3:
             return
-        frame, lines = sys._getframe(1), 0  # pyright: ignore[reportPrivateUsage]
+        frame, lines = sys._getframe(1), 0
         while frame is not None and lines < 3:
             if sites.is_users(frame.f_code.co_filename):
                 lines += 1
@@ -195,7 +195,7 @@ class Keeping:
         self.searches += 1
         if self.searches > 20:
             return
-        frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+        frame = sys._getframe(1)
         while frame is not None:
             if sites.is_users(frame.f_code.co_filename):
                 for kind in {type(v) if not isinstance(v, type) else v for v in list(frame.f_globals.values())}:

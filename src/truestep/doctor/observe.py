@@ -101,7 +101,7 @@ class Watch:
             and threading.get_ident() == self._thread
             and os.getpid() == self._process
             and not torch.jit.is_tracing()
-            and torch._C._functorch.maybe_current_level() is None  # no public way to ask
+            and torch._C._functorch.maybe_current_level() is None  # pyright: ignore[reportAttributeAccessIssue]  # no public way
         )
 
     def guarded(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -91,7 +91,7 @@ class Parameters:
     def called(self, module: nn.Module) -> None:
         """Note the call of a module, of those that are parts too."""
         gradients, lines = torch.is_grad_enabled(), sites.stack(3)
-        for parameter in module._parameters.values():  # pyright: ignore[reportPrivateUsage]
+        for parameter in module._parameters.values():
             entry = self.entry(parameter) if parameter is not None else None
             if entry is not None:
                 facts = entry.facts
@@ -169,7 +169,7 @@ class Parameters:
             if root is None:
                 continue
             for prefix, part in root.named_modules():
-                for name, parameter in part._parameters.items():  # pyright: ignore[reportPrivateUsage]
+                for name, parameter in part._parameters.items():
                     if parameter is not None:
                         place = (parameter, known.facts.number, f"{prefix}.{name}" if prefix else name, part)
                         if id(parameter) not in found or len(found[id(parameter)][2]) < len(place[2]):
@@ -264,9 +264,7 @@ def shared_layers(root: nn.Module) -> list[tuple[str, str, int, Site | None]]:
     found: list[tuple[str, str, int, Site | None]] = []
     names = {id(part): name for name, part in root.named_modules()}
     holders = {
-        id(child): (type(part), attribute)
-        for part in root.modules()
-        for attribute, child in part._modules.items()  # pyright: ignore[reportPrivateUsage]
+        id(child): (type(part), attribute) for part in root.modules() for attribute, child in part._modules.items()
     }
     for part in root.modules():
         if not isinstance(part, nn.ModuleList | nn.Sequential):

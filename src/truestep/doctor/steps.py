@@ -99,7 +99,7 @@ class Steps:
             watch.wrap(nn.utils.clip_grad, name, before=self._clipping, after=self._clipped)
             wrapper = getattr(nn.utils.clip_grad, name)
             if getattr(nn.utils, name) is original:
-                watch._replace(nn.utils, name, lambda _, wrapper=wrapper: wrapper)  # pyright: ignore[reportPrivateUsage]
+                watch._replace(nn.utils, name, lambda _, wrapper=wrapper: wrapper)
         scaler = torch.amp.GradScaler
         watch.wrap(scaler, "scale", after=self._scaled)
         watch.wrap(scaler, "unscale_", after=self._unscaled)
