@@ -25,7 +25,6 @@ from truestep.doctor.record import Event, Record
 from truestep.doctor.schedules import Schedules
 from truestep.doctor.steps import Steps
 
-EVENTS = 600  # kept of a run
 
 
 class Watch:
@@ -118,10 +117,10 @@ class Watch:
             self.on = was
 
     def event(self, kind: str, of: int = -1, **facts: Any) -> Event:
-        event = Event(kind, sites.here(), of, facts)
-        if len(self.record.events) < EVENTS:
-            self.record.events.append(event)
-        self.steps.happened(event)
+        keeping = self.steps.keeps_events()
+        event = Event(kind, sites.here() if keeping else None, of, facts)
+        if keeping:
+            self.steps.happened(event)
         return event
 
     def _warned(self, original: Callable[..., Any]) -> Callable[..., Any]:

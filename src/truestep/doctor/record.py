@@ -490,7 +490,6 @@ class Record:
     loads: list[LoadFacts] = field(default_factory=list)
     metrics: list[MetricFacts] = field(default_factory=list)
     warnings: list[tuple[str, Site | None]] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)  # the first of the run
     own_errors: Counter[str] = field(default_factory=Counter)  # of the doctor itself
     finished: bool = False  # the script came to its end by itself
     manual_updates: int = 0  # parameters changed by hand between two backwards

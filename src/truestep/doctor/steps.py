@@ -129,6 +129,10 @@ class Steps:
         if seen is not None and seen.optimizer() is optimizer:  # else it is still being made
             self.parameters.owned(list(seen.parameters()), seen.facts.number)
 
+    def keeps_events(self) -> bool:
+        """Whether any optimizer's windows are still being filled: the first steps of each."""
+        return any(len(facts.windows) < WINDOWS for facts in self.watch.record.optimizers[:8])
+
     def happened(self, event: Event) -> None:
         for seen in list(self.seen.values())[:8]:
             if len(seen.since) < 200 and len(seen.facts.windows) < WINDOWS:
