@@ -26,7 +26,6 @@ from truestep.doctor.schedules import Schedules
 from truestep.doctor.steps import Steps
 
 
-
 class Watch:
     """Watches everything that this process does with PyTorch, from `start` to `stop`."""
 
