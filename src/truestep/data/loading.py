@@ -19,7 +19,16 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 from truestep.data import facts
 from truestep.data.arrays import ArrayEncoder
-from truestep.data.columns import NUMERIC_KINDS, Column, as_text, check_kinds, describe, numbers_of
+from truestep.data.columns import (
+    NUMERIC_KINDS,
+    Column,
+    as_text,
+    check_kinds,
+    describe,
+    form_of,
+    numbers_of,
+    parse_numbers,
+)
 from truestep.data.examples import scan_dataset
 from truestep.data.facts import Facts
 from truestep.data.image_files import image_keys, looks_like_images, pixel_keys
@@ -466,7 +475,7 @@ def _split(
         classes=classes,
         stratify=choices.stratify,
         groups=None if group is None else row_keys([as_text(table.column(group))]),
-        times=None if time is None else times_of(table, time),
+        times=None if time is None else times_of(table, time, choices.kinds.get(time)),
         belongs=table.belongs,
         place=table.place,
     )
@@ -518,18 +527,30 @@ def _shares(choices: DataChoices, seed: int) -> dict[str, Any]:
     return {"valid": valid, "test": test, "seed": seed}
 
 
-def times_of(table: Table, column: str) -> np.ndarray:
-    """Return (N,) float64 times: of dates and of numbers alike, NaN where missing.
+def times_of(table: Table, column: str, kind: str | None = None) -> np.ndarray:
+    """Return (N,) float64 times: of dates and of numbers alike, written as in columns to learn from; NaN where missing.
+
+    Args:
+        table: all its rows.
+        column: of times.
+        kind: of the column, as the user says; None looks at the values.
 
     Raises:
-        InputError: the column holds neither.
+        InputError: the column holds neither, or a value is not of its kind.
     """
-    kind = describe(table, column).kind
-    if kind not in ("date", "numeric", "id"):  # a time that no row shares looks like an id
+    found = describe(table, column, kind)
+    if found.kind not in ("date", "numeric", "id"):  # a time that no row shares looks like an id
+        taken = f"column '{column}' taken for words: "
+        why = (found.note or "").partition(f" column '{column}' ignored")[0]  # being ignored says nothing here
+        why = f" {why.removeprefix(taken)}" if why.startswith(taken) else ""
         raise InputError(
-            f"{table.name}, column '{column}': expected dates or numbers to order by, found {kind} values."
+            f"{table.name}, column '{column}': expected dates or numbers to order by, found "
+            f"{'words' if found.kind in ('ignored', 'text', 'categorical') else f'{found.kind} values'}.{why}"
         )
-    return numbers_of(table, column, "date" if kind == "date" else "numeric")
+    series = table.column(column)
+    is_date = found.kind == "date" or (found.kind == "id" and bool(parse_numbers(series).is_null().all()))
+    as_kind = "date" if is_date else "numeric"
+    return numbers_of(table, column, as_kind, form_of(table, column, as_kind))
 
 
 def _load_stream(table: Table, name: str, choices: DataChoices, seed: int) -> Data:
