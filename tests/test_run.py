@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import truestep as ts
+from truestep.run import evaluate_folder
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 5)).astype(np.float32)
@@ -234,3 +235,23 @@ def test_a_sampler_draws_rare_classes_as_often_as_others(tmp_path):
         weights[balance] = run.predict(X[:1] * 0)["probability_1"][0]  # inputs say nothing: the share that was seen
     assert weights["none"] == pytest.approx(rare.mean(), abs=0.06)
     assert weights["sampler"] == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_evaluating_leaves_out_rows_without_a_target_with_a_note_as_training_does(tmp_path, suffix):
+    ts.train(FRAME, "y", out=tmp_path / "run", epochs=2, show=False)
+    known, gaps = tmp_path / f"known.{suffix}", tmp_path / f"gaps.{suffix}"
+    has = np.arange(200) % 10 != 3
+    for path, frame in (
+        (known, FRAME.filter(has)),
+        (gaps, FRAME.with_columns(pl.when(has).then("y").otherwise(pl.lit("NA")).alias("y"))),
+    ):
+        getattr(frame, f"write_{suffix}")(path)
+    notes = []
+    found = evaluate_folder(tmp_path / "run", str(gaps), say=notes.append)
+    place = f"gaps.{suffix}, {'line 5' if suffix == 'csv' else 'row 3'}"
+    assert notes == [f"20 of 200 rows have no 'y' and are left out (the first: {place})."]
+    assert found["metrics"] == evaluate_folder(tmp_path / "run", str(known))["metrics"]
+    getattr(FRAME.with_columns(y=pl.lit("NA")), f"write_{suffix}")(gaps)
+    with pytest.raises(ts.errors.InputError, match=rf"gaps\.{suffix}, column 'y': .* the whole column is empty"):
+        evaluate_folder(tmp_path / "run", str(gaps))

@@ -284,11 +284,15 @@ def evaluate(
     from truestep.folder import to_json
     from truestep.run import evaluate_folder
 
-    found = evaluate_folder(folder, source, split, model=model)
+    found = evaluate_folder(folder, source, split, model=model, say=_note)
     if json:
         print(to_json(found))
     else:
         _print_figures(found, f"{split}_" if source is None else "")
+
+
+def _note(sentence: str) -> None:
+    print(harmless(f"note: {sentence}", 10_000), file=sys.stderr)
 
 
 @app.command
@@ -314,9 +318,7 @@ def predict(
     if tokens < 1:
         raise InputError(f"tokens: expected at least 1, found {tokens}.")
     predictor = Predictor.load(folder, own_model=model)
-    table = predictor.predict(
-        source, say=lambda note: print(harmless(f"note: {note}", 10_000), file=sys.stderr), tokens=tokens
-    )
+    table = predictor.predict(source, say=_note, tokens=tokens)
     if out is None:
         print(table.write_csv(), end="")
     else:

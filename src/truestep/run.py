@@ -24,12 +24,16 @@ from truestep.data import (
     Augment,
     Data,
     ImageEncoder,
+    PixelEncoder,
     Split,
     StreamEncoder,
+    Table,
+    TableEncoder,
     TextEncoder,
     Transformed,
     check_iterable,
     load,
+    with_targets,
 )
 from truestep.device import Precision, choose, choose_threads, reproducible
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError, TruestepError
@@ -323,9 +327,15 @@ def _enough_epochs(data: Data) -> int:
 
 
 def evaluate_folder(
-    path: Path | str, source: str | None = None, split: str = "test", model: str | None = None
+    path: Path | str,
+    source: str | None = None,
+    split: str = "test",
+    model: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Return the figures of a finished run on labelled data, or again on a split of the data that it came from.
+
+    Rows of labelled data that have no target are left out, as in training; `say` is called with a sentence about them.
 
     Raises:
         InputError: there is no such folder, file or split.
@@ -348,6 +358,14 @@ def evaluate_folder(
         batches = _held_out(predictor, part)
         return {"split": split} | _figures(predictor.objective, predictor.target, *predictor.measure(batches))
     labelled = call_code(source, "data") if is_code(source) else source
+    if isinstance(
+        predictor.encoder, TableEncoder | PixelEncoder | TextEncoder | ImageEncoder
+    ):  # windows need every row
+        table = predictor.encoder.read(labelled)
+        if isinstance(table, Table) and predictor.target.name in table.columns:
+            labelled = with_targets(table, predictor.target.name)
+            for note in labelled.notes[len(table.notes) :]:
+                say(note)
     batches = predictor.batches(predictor.encoder.encode_labelled(labelled, predictor.target))
     return {"split": Path(source).name} | _figures(predictor.objective, predictor.target, *predictor.measure(batches))
 

@@ -74,7 +74,7 @@ FILES = [
     ("no column but the target", "y\n" + "no\nyes\n" * 20, "expected a column to learn from besides 'y', found none"),
     ("too many columns", ",".join(f"c{i}" for i in range(100_000)) + "\n", "x.csv, line 1: expected at most 20,000 columns, found 100,000."),
     ("infinite in a form", "x,y\n" + "".join(f"${i},{i % 2}\n" for i in range(30)) + "$1e999,1\n", "x.csv, line 32, column 'x': expected a finite number, found '$1e999'"),
-    ("another target class of spaces", "x,y\n" + "".join(f"{i * 0.5},  \n" for i in range(30)), "x.csv, line 2, column 'y': expected a target in every row, found none here (30 missing of 30"),
+    ("another target class of spaces", "x,y\n" + "".join(f"{i * 0.5},  \n" for i in range(30)), "x.csv, column 'y': expected targets to learn or to compare with, found none: the whole column is empty"),
     ("nothing to learn from", "c,y\n" + "".join(f"7,{i % 2}\n" for i in range(30)), "expected a column to learn from besides 'y', found none. column 'c' ignored: it is '7' in every row"),
 ]  # fmt: skip
 

@@ -49,6 +49,7 @@ from truestep.data.targets import (
     encode_array_targets,
     encode_targets,
     token_target,
+    with_targets,
 )
 from truestep.data.texts import cut_document, text_keys, texts_of
 from truestep.data.tokens import StreamEncoder, TextEncoder
@@ -405,16 +406,9 @@ def _load_table(
 def _with_targets(table: Table, choices: DataChoices) -> Table:
     """Return the rows that have a target; without one a row teaches nothing, and says nothing about a model."""
     name = choices.target or table.target
-    if name not in table.columns or choices.window:  # windows need every row
+    if name is None or name not in table.columns or choices.window:  # windows need every row
         return table
-    missing = table.column(name).is_null()
-    count = int(missing.sum())
-    if not 0 < count < len(table):
-        return table
-    first = table.place(int(missing.arg_max() or 0))
-    note = f"{count:,} of {len(table):,} rows have no '{name}' and are left out (the first: {first})."
-    taken = table.take(np.flatnonzero(~missing.to_numpy()))
-    return replace(taken, notes=[*table.notes, note])
+    return with_targets(table, name)
 
 
 def _features(
