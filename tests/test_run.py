@@ -244,7 +244,7 @@ def test_evaluating_leaves_out_rows_without_a_target_with_a_note_as_training_doe
     has = np.arange(200) % 10 != 3
     for path, frame in (
         (known, FRAME.filter(has)),
-        (gaps, FRAME.with_columns(pl.when(has).then("y").otherwise(pl.lit("NA")).alias("y"))),
+        (gaps, FRAME.with_columns(pl.when(pl.Series(has)).then("y").otherwise(pl.lit("NA")).alias("y"))),
     ):
         getattr(frame, f"write_{suffix}")(path)
     notes = []

@@ -600,8 +600,9 @@ def _text_column(table: Table, choices: DataChoices) -> str:
 def _load_arrays(own: Arrays, name: str, choices: DataChoices, task: str, seed: int) -> Data:
     inputs, targets = own.inputs, own.targets
     _check_rows(len(targets), "inputs")
-    target = choose_array_target(targets, task)
-    encoded = encode_array_targets(targets, target)
+    with own.naming():
+        target = choose_array_target(targets, task)
+        encoded = encode_array_targets(targets, target)
     keys = array_keys(inputs)
     rows = _split_arrays(keys, encoded if target.has_classes else None, choices, own.belongs, seed)
     encoder = ArrayEncoder.fit(inputs[rows[0].numpy()])
