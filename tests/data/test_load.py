@@ -75,6 +75,18 @@ def test_pandas_frames_go_through_polars(monkeypatch):
         load(Frame(), target="species")
 
 
+def test_pandas_frames_with_two_columns_of_one_name_are_refused_by_that_name():
+    frame = Frame()
+    frame.columns = ["a", "b", "a", 2, "2", "c"]
+    with pytest.raises(InputError, match="expected every column to have its own name, found more than one 'a', '2'"):
+        load(frame, target="c")
+
+
+def test_a_number_for_the_name_of_a_column_is_refused_with_the_text_to_say():
+    with pytest.raises(InputError, match=r"target: expected text, found 2\. Say '2'\."):
+        load(pl.DataFrame({"1": range(20), "2": [0, 1] * 10}), target=2)
+
+
 def test_lazy_frames_and_compact_types_are_taken():
     iris = read_table("iris").frame.with_columns(pl.col("species").cast(pl.Categorical)).lazy()
     assert torch.equal(load(iris, target="species").train.inputs["numeric"], load("iris").train.inputs["numeric"])

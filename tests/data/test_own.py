@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
+from truestep.data import load
 from truestep.data.examples import kept_targets, scan_dataset
 from truestep.data.own import Arrays, Datasets, check_iterable, is_own, read_own, read_own_inputs
 from truestep.data.table import Table
