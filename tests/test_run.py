@@ -94,6 +94,9 @@ def test_a_run_on_data_from_python_is_resumed_with_that_data(tmp_path):
     again = ts.train((X, YES), recipe=whole.recipe, out=tmp_path / "again", show=False)
     assert all(torch.equal(p, q) for p, q in zip(whole.model.parameters(), again.model.parameters(), strict=True))
 
+    comment = "# Prolonged from epochs = 2 to 4: the schedule was planned anew"
+    assert comment in (tmp_path / "run" / "recipe.toml").read_text()
+
     with pytest.raises(ts.RefusedError, match="no longer what this run began with"):
         ts.train((X + 1, YES), resume=tmp_path / "run", epochs=5, show=False)
     with pytest.raises(ts.InputError, match="expected data to train on"):
@@ -253,5 +256,25 @@ def test_evaluating_leaves_out_rows_without_a_target_with_a_note_as_training_doe
     assert notes == [f"20 of 200 rows have no 'y' and are left out (the first: {place})."]
     assert found["metrics"] == evaluate_folder(tmp_path / "run", str(known))["metrics"]
     getattr(FRAME.with_columns(y=pl.lit("NA")), f"write_{suffix}")(gaps)
-    with pytest.raises(ts.errors.InputError, match=rf"gaps\.{suffix}, column 'y': .* the whole column is empty"):
+    with pytest.raises(ts.InputError, match=rf"gaps\.{suffix}, column 'y': .* the whole column is empty"):
         evaluate_folder(tmp_path / "run", str(gaps))
+
+
+def test_a_resumed_run_says_truly_what_was_changed_and_can_not_go_back(tmp_path):
+    run, recipe = tmp_path / "run", tmp_path / "run" / "recipe.toml"
+    ts.train((X, YES), out=run, epochs=9, max_steps=10, show=False)  # in the second of its epochs, of 5 updates each
+    before = recipe.read_bytes()
+    for choices, said in (
+        ({"epochs": 1}, "--epochs 1: expected at least 2, because"),
+        ({"max_steps": 9}, "--max-steps 9: expected at least 10"),
+    ):
+        with pytest.raises(ts.InputError, match=said):
+            ts.train((X, YES), resume=run, show=False, **choices)
+        assert recipe.read_bytes() == before
+    ts.train((X, YES), resume=run, show=False, max_minutes=5)
+    ts.train((X, YES), resume=run, show=False, epochs=3, max_steps=12)
+    ts.train((X, YES), resume=run, show=False)
+    comments = [line for line in recipe.read_text().splitlines() if line.startswith("#")]
+    assert comments[0] == "# Changed from max_minutes = inf to 5.0."
+    assert comments[1].startswith("# Changed from epochs = 9 to 3, max_steps = 10 to 12: the schedule was planned anew")
+    assert len(comments) == 2
