@@ -283,7 +283,7 @@ CASES: dict[str, tuple[str, dict[str, str | bytes], str]] = {
         {ONE: "f,label\n" + "".join(f"{n}.png,{n % 2}\n" for n in range(20))},
         "0.png",
     ),
-    "a size of images below nothing": ("train d --data.image-size -3", folder_of({}), "image_size"),
+    "a size of images below nothing": ("train d --data.image-size -3", folder_of({}), "--data.image-size"),
     "augmenting a table": ("train d.csv --target label --augment.flip true", {ONE: GOOD}, "images"),
     "a transform that raises": (
         "train d --augment.transform c.py:change",
