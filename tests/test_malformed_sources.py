@@ -274,7 +274,7 @@ CASES: dict[str, tuple[str, dict[str, str | bytes], str]] = {
     "images without classes": ("train d", {f"d/{n}.png": png() for n in range(20)}, "20 images without classes"),
     "one image without a class": ("train d", {"d/junk.png": "x"}, "Put the images of each class in a folder"),
     "a column that is not there is left out": ("train d.csv --target y --data.drop z", {ONE: GOOD}, "data.drop: "),
-    "a kind for no column": ("train d.csv --target y --data.kinds.z id", {ONE: GOOD}, "data.kinds: "),
+    "a kind for no column": ("train d.csv --target y --data.kinds.z id", {ONE: GOOD}, "--data.kinds.z: "),
     "images beside folders": ("train d", folder_of({"x.png": png()}), "x.png"),
     "folders in classes": ("train d", folder_of({"a/b/x.png": png()}), "'b'"),
     "test images alone": ("train d", {f"d/test/{label}/{n}.png": png() for label in "ab" for n in range(10)}, "train"),
