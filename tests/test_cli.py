@@ -192,9 +192,9 @@ def test_a_finished_run_may_be_prolonged_but_not_changed(passengers, tmp_path, c
     shutil.copytree(passengers[0] / "run", tmp_path / "run")
     recipe = (tmp_path / "run" / "recipe.toml").read_bytes()
     for options, said in {
-        "--lr 0.7": "optimizer.lr: a resumed run keeps it at 0.001, found 0.7",
-        "--optimizer sgd": "optimizer.name: a resumed run keeps it at adamw, found sgd",
-        "--seed 5": "run.seed: a resumed run keeps it at 0, found 5",
+        "--lr 0.7": "--lr: a resumed run keeps it at 0.001, found 0.7",
+        "--optimizer sgd": "--optimizer: a resumed run keeps it at adamw, found sgd",
+        "--seed 5": "--seed: a resumed run keeps it at 0, found 5",
         f"--out {tmp_path / 'other'}": "resume: expected no source, target or out beside it",
     }.items():
         code, _, err = truestep("train", "--resume", tmp_path / "run", *options.split(), capsys=capsys)
@@ -394,11 +394,11 @@ BAD = {
     "train digits --epoch 3": "Did you mean --epochs?",
     "train digits --epochs": "--epochs requires an argument",
     "train digits --epochs x": 'unable to convert "x" into int',
-    "train digits --epochs 0": "train.epochs: expected a number of at least 1, found 0",
-    "train digits --batch-size 0": "train.batch_size: expected a number of at least 1",
-    "train digits --lr 0": "optimizer.lr: expected a number above 0, found 0",
-    "train digits --lr nan": "optimizer.lr: expected a number above 0, found nan",
-    "train digits --valid 1.5": "data.valid: expected a number of at least 0 and below 1",
+    "train digits --epochs 0": "--epochs: expected a number of at least 1, found 0",
+    "train digits --batch-size 0": "--batch-size: expected a number of at least 1",
+    "train digits --lr 0": "--lr: expected a number above 0, found 0",
+    "train digits --lr nan": "--lr: expected a number above 0, found nan",
+    "train digits --valid 1.5": "--valid: expected a number of at least 0 and below 1",
     "train digits --valid 0.6 --test 0.6": "valid",
     "train digits --precision fp8": 'Choose from: "fp32", "bf16", "fp16"',
     "train digits --model cnnn": "Did you mean 'cnn'?",
@@ -409,8 +409,8 @@ BAD = {
     "train digits --schedule cosin": "Did you mean 'cosine'?",
     "train digits --monitor valid_acuracy": "Did you mean 'valid_accuracy'?",
     "train digits --objective.loss mae": "objective.loss: expected objective regression for this choice, found multiclass",
-    "train diabetes --objective.label-smoothing 0.1": "objective.label_smoothing: expected objective multiclass",
-    "train diabetes --balance weights": "objective.balance: expected objective binary or multiclass",
+    "train diabetes --objective.label-smoothing 0.1": "--objective.label-smoothing: expected objective multiclass",
+    "train diabetes --balance weights": "--balance: expected objective binary or multiclass",
     "train digits --optimizer.nesterov": "expected optimizer sgd for this choice, found adamw, on which it has no effect",
     "train digits --optimizer adam --optimizer.momentum 0.8": "expected optimizer muon or sgd for this choice",
     "train digits --optimizer torch.optim:NAdam --optimizer.momentum 0.8": "as --optimizer.args.momentum",
@@ -419,7 +419,7 @@ BAD = {
     "train digits --objective regresion": "Choose from",
     "train digits --objective next-token": "expected one column of texts to learn the next token of, found none",
     "train digits --device cuda:9": "device: expected auto or one that is here",
-    "train digits --max-grad-norm -1": "max_grad_norm: expected a number above 0",
+    "train digits --max-grad-norm -1": "max-grad-norm: expected a number above 0",
     "train digits --max-grad-norm 1 --train.max-grad-value 1": "expected one of them, found both",
     "train digits --patience 3 --valid 0": "patience: expected validation data",
     "train digits extra": "extra",
@@ -739,3 +739,33 @@ def test_code_that_only_a_folder_names_is_not_run_to_show_its_data(sources, tmp_
     assert (code, out, len(err.splitlines())) == (3, "", 1)
     assert "comes from code, planted.py:make" in err
     assert not (sources / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (
+            "--data.image-size 32",
+            "truestep: --data.image-size: expected data of kind image for this choice, found table.",
+        ),
+        ("--data.drop=survived", "truestep: --data.drop: expected columns to learn from, found the target 'survived'."),
+        ("--data.kinds.survived text", "truestep: --data.kinds.survived: expected columns to learn from, found"),
+        ("--data.kinds.age fish", "truestep: --data.kinds.age: expected one of numeric"),
+        ("--optimizer.nesterov", "truestep: --optimizer.nesterov: expected optimizer sgd for this choice"),
+        ("--epochs 0", "truestep: --epochs: expected a number of at least 1"),
+    ],
+)
+def test_a_refusal_names_the_option_as_it_was_typed_and_no_other(passengers, tmp_path, capsys, typed, said):
+    source = passengers[0] / "passengers.csv"
+    command = ("train", source, "--target", "survived", *typed.split(), "--out", tmp_path / "run")
+    code, _, err = truestep(*command, "--quiet", capsys=capsys)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert err.startswith(said)
+
+
+def test_a_refusal_of_a_recipe_names_its_choice(passengers, tmp_path, capsys):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('[data]\ntarget = "survived"\nimage_size = 32\n')
+    command = ("train", passengers[0] / "passengers.csv", "--recipe", recipe, "--out", tmp_path / "run", "--quiet")
+    code, _, err = truestep(*command, capsys=capsys)
+    assert (code, err.startswith("truestep: data.image_size: expected data of kind image")) == (2, True)

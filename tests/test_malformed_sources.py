@@ -274,7 +274,7 @@ CASES: dict[str, tuple[str, dict[str, str | bytes], str]] = {
     "images without classes": ("train d", {f"d/{n}.png": png() for n in range(20)}, "20 images without classes"),
     "one image without a class": ("train d", {"d/junk.png": "x"}, "Put the images of each class in a folder"),
     "a column that is not there is left out": ("train d.csv --target y --data.drop z", {ONE: GOOD}, "data.drop: "),
-    "a kind for no column": ("train d.csv --target y --data.kinds.z id", {ONE: GOOD}, "data.kinds: "),
+    "a kind for no column": ("train d.csv --target y --data.kinds.z id", {ONE: GOOD}, "--data.kinds.z: "),
     "images beside folders": ("train d", folder_of({"x.png": png()}), "x.png"),
     "folders in classes": ("train d", folder_of({"a/b/x.png": png()}), "'b'"),
     "test images alone": ("train d", {f"d/test/{label}/{n}.png": png() for label in "ab" for n in range(10)}, "train"),
@@ -283,7 +283,7 @@ CASES: dict[str, tuple[str, dict[str, str | bytes], str]] = {
         {ONE: "f,label\n" + "".join(f"{n}.png,{n % 2}\n" for n in range(20))},
         "0.png",
     ),
-    "a size of images below nothing": ("train d --data.image-size -3", folder_of({}), "image_size"),
+    "a size of images below nothing": ("train d --data.image-size -3", folder_of({}), "--data.image-size"),
     "augmenting a table": ("train d.csv --target label --augment.flip true", {ONE: GOOD}, "images"),
     "a transform that raises": (
         "train d --augment.transform c.py:change",

@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import truestep as ts
+from truestep.run import evaluate_folder
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 5)).astype(np.float32)
@@ -92,6 +93,9 @@ def test_a_run_on_data_from_python_is_resumed_with_that_data(tmp_path):
     whole = ts.train((X, YES), recipe=recipe, out=tmp_path / "whole", show=False)
     again = ts.train((X, YES), recipe=whole.recipe, out=tmp_path / "again", show=False)
     assert all(torch.equal(p, q) for p, q in zip(whole.model.parameters(), again.model.parameters(), strict=True))
+
+    comment = "# Prolonged from epochs = 2 to 4: the schedule was planned anew"
+    assert comment in (tmp_path / "run" / "recipe.toml").read_text()
 
     with pytest.raises(ts.RefusedError, match="no longer what this run began with"):
         ts.train((X + 1, YES), resume=tmp_path / "run", epochs=5, show=False)
@@ -234,3 +238,43 @@ def test_a_sampler_draws_rare_classes_as_often_as_others(tmp_path):
         weights[balance] = run.predict(X[:1] * 0)["probability_1"][0]  # inputs say nothing: the share that was seen
     assert weights["none"] == pytest.approx(rare.mean(), abs=0.06)
     assert weights["sampler"] == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_evaluating_leaves_out_rows_without_a_target_with_a_note_as_training_does(tmp_path, suffix):
+    ts.train(FRAME, "y", out=tmp_path / "run", epochs=2, show=False)
+    known, gaps = tmp_path / f"known.{suffix}", tmp_path / f"gaps.{suffix}"
+    has = np.arange(200) % 10 != 3
+    for path, frame in (
+        (known, FRAME.filter(has)),
+        (gaps, FRAME.with_columns(pl.when(pl.Series(has)).then("y").otherwise(pl.lit("NA")).alias("y"))),
+    ):
+        getattr(frame, f"write_{suffix}")(path)
+    notes = []
+    found = evaluate_folder(tmp_path / "run", str(gaps), say=notes.append)
+    place = f"gaps.{suffix}, {'line 5' if suffix == 'csv' else 'row 3'}"
+    assert notes == [f"20 of 200 rows have no 'y' and are left out (the first: {place})."]
+    assert found["metrics"] == evaluate_folder(tmp_path / "run", str(known))["metrics"]
+    getattr(FRAME.with_columns(y=pl.lit("NA")), f"write_{suffix}")(gaps)
+    with pytest.raises(ts.InputError, match=rf"gaps\.{suffix}, column 'y': .* the whole column is empty"):
+        evaluate_folder(tmp_path / "run", str(gaps))
+
+
+def test_a_resumed_run_says_truly_what_was_changed_and_can_not_go_back(tmp_path):
+    run, recipe = tmp_path / "run", tmp_path / "run" / "recipe.toml"
+    ts.train((X, YES), out=run, epochs=9, max_steps=10, show=False)  # in the second of its epochs, of 5 updates each
+    before = recipe.read_bytes()
+    for choices, said in (
+        ({"epochs": 1}, "--epochs 1: expected at least 2, because"),
+        ({"max_steps": 9}, "--max-steps 9: expected at least 10"),
+    ):
+        with pytest.raises(ts.InputError, match=said):
+            ts.train((X, YES), resume=run, show=False, **choices)
+        assert recipe.read_bytes() == before
+    ts.train((X, YES), resume=run, show=False, max_minutes=5)
+    ts.train((X, YES), resume=run, show=False, epochs=3, max_steps=12)
+    ts.train((X, YES), resume=run, show=False)
+    comments = [line for line in recipe.read_text().splitlines() if line.startswith("#")]
+    assert comments[0] == "# Changed from max_minutes = inf to 5.0."
+    assert comments[1].startswith("# Changed from epochs = 9 to 3, max_steps = 10 to 12: the schedule was planned anew")
+    assert len(comments) == 2

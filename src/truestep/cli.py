@@ -24,7 +24,7 @@ from cyclopts import App, Group, Parameter
 from truestep import __version__
 from truestep.errors import InputError, TruestepError, did_you_mean
 from truestep.listing import harmless
-from truestep.recipe import Recipe, section_fields, type_of
+from truestep.recipe import Recipe, section_fields, short_names, type_of
 
 if TYPE_CHECKING:
     from truestep.run import Run
@@ -49,8 +49,8 @@ app = App(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 3 refused, 4 not finite, 130 or 143 stopped."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        given = list(sys.argv[1:] if arguments is None else arguments)
         app(
             _with_values(_with_script(given)),
             exit_on_error=False,
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except cyclopts.CycloptsError as error:
         _fail(str(error), InputError.exit_code)
     except TruestepError as error:
-        _fail(str(error), error.exit_code)
+        _fail(_as_typed(str(error), given), error.exit_code)
     except BrokenPipeError:  # whoever read our output has seen enough
         _drop_output()
     except KeyboardInterrupt:
@@ -76,6 +76,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _fail(told(error), InputError.exit_code)
     sys.exit(0)
+
+
+def _as_typed(message: str, arguments: Sequence[str]) -> str:
+    """Return a message that begins with names of choices, as a recipe has them, with the options that were typed."""
+    head, colon, rest = message.partition(":")
+    shorts = {full: f"--{short.replace('_', '-')}" for short, full in short_names().items()}
+    known = {f"{section.name}.{option.name}" for section in fields(Recipe) for option in section_fields(section.name)}
+    typed = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}
+    options: list[str] = []
+    for name in head.split(", "):
+        full = ".".join(name.split(".")[:2])
+        if full not in known:
+            return message
+        option = f"--{full.replace('_', '-')}"
+        options += [word for word in typed if word in (option, shorts.get(full)) or word.startswith(f"{option}.")]
+        if name != full and f"--{name}" in typed:
+            options = [f"--{name}"]
+    return f"{', '.join(sorted(set(options)))}{colon}{rest}" if options else message
 
 
 def _with_values(arguments: Sequence[str]) -> list[str]:
@@ -284,11 +302,15 @@ def evaluate(
     from truestep.folder import to_json
     from truestep.run import evaluate_folder
 
-    found = evaluate_folder(folder, source, split, model=model)
+    found = evaluate_folder(folder, source, split, model=model, say=_note)
     if json:
         print(to_json(found))
     else:
         _print_figures(found, f"{split}_" if source is None else "")
+
+
+def _note(sentence: str) -> None:
+    print(harmless(f"note: {sentence}", 10_000), file=sys.stderr)
 
 
 @app.command
@@ -314,9 +336,7 @@ def predict(
     if tokens < 1:
         raise InputError(f"tokens: expected at least 1, found {tokens}.")
     predictor = Predictor.load(folder, own_model=model)
-    table = predictor.predict(
-        source, say=lambda note: print(harmless(f"note: {note}", 10_000), file=sys.stderr), tokens=tokens
-    )
+    table = predictor.predict(source, say=_note, tokens=tokens)
     if out is None:
         print(table.write_csv(), end="")
     else:

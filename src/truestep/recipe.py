@@ -301,7 +301,8 @@ def _fit(value: Any, kind: Any, bounds: Mapping[str, Any], where: str) -> Any:
         return kind(number)
     if kind is bool or kind is str:
         if not isinstance(value, kind):
-            raise InputError(f"{where}: expected {'true or false' if kind is bool else 'text'}, found {value!r}.")
+            hint = f" Say '{value}'." if kind is str and isinstance(value, int) and not isinstance(value, bool) else ""
+            raise InputError(f"{where}: expected {'true or false' if kind is bool else 'text'}, found {value!r}.{hint}")
         return value
     if get_origin(kind) is dict:
         if not isinstance(value, Mapping):

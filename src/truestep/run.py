@@ -24,12 +24,16 @@ from truestep.data import (
     Augment,
     Data,
     ImageEncoder,
+    PixelEncoder,
     Split,
     StreamEncoder,
+    Table,
+    TableEncoder,
     TextEncoder,
     Transformed,
     check_iterable,
     load,
+    with_targets,
 )
 from truestep.device import Precision, choose, choose_threads, reproducible
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError, TruestepError
@@ -127,7 +131,7 @@ def train(
             raise InputError("resume: expected no source, target or out beside it: the run has its own.")
         recipe, out = recipe or Path(resume) / "recipe.toml", Path(resume)
     made = recipe if isinstance(recipe, Recipe) else Recipe.from_toml(recipe) if recipe else Recipe()
-    said = choices | ({"target": target} if target else {})
+    said = choices | ({} if target is None else {"target": target})
     if isinstance(source, str | Path):
         said["data.source"] = _absolute(str(source))
     elif source is not None:
@@ -203,6 +207,8 @@ def _run(
         held_out = {name: _held_out(predictor, data.splits[name]) for name in ("valid", "test") if data.splits[name]}
         optimizer, scheduler = _optimizer(recipe, model, number_of(train))
         precision = Precision.of(recipe.train.precision, device)
+        if resume:
+            _check_not_back(path, recipe)
         with _opened(path, recipe, data, resume=resume):
             fitted = fit(
                 distributed.wrap(model), train, held_out.get("valid"), objective, optimizer,
@@ -323,9 +329,15 @@ def _enough_epochs(data: Data) -> int:
 
 
 def evaluate_folder(
-    path: Path | str, source: str | None = None, split: str = "test", model: str | None = None
+    path: Path | str,
+    source: str | None = None,
+    split: str = "test",
+    model: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Return the figures of a finished run on labelled data, or again on a split of the data that it came from.
+
+    Rows of labelled data that have no target are left out, as in training; `say` is called with a sentence about them.
 
     Raises:
         InputError: there is no such folder, file or split.
@@ -348,6 +360,14 @@ def evaluate_folder(
         batches = _held_out(predictor, part)
         return {"split": split} | _figures(predictor.objective, predictor.target, *predictor.measure(batches))
     labelled = call_code(source, "data") if is_code(source) else source
+    if isinstance(
+        predictor.encoder, TableEncoder | PixelEncoder | TextEncoder | ImageEncoder
+    ):  # windows need every row
+        table = predictor.encoder.read(labelled)
+        if isinstance(table, Table) and predictor.target.name in table.columns:
+            labelled = with_targets(table, predictor.target.name)
+            for note in labelled.notes[len(table.notes) :]:
+                say(note)
     batches = predictor.batches(predictor.encoder.encode_labelled(labelled, predictor.target))
     return {"split": Path(source).name} | _figures(predictor.objective, predictor.target, *predictor.measure(batches))
 
@@ -526,14 +546,42 @@ def _opened(path: Path, recipe: Recipe, data: Data, *, resume: bool) -> Generato
         raise
 
 
+def _changes(before: Recipe, now: Recipe) -> str:
+    """Return a comment on what a resumed run has changed of how long it is; nothing if nothing."""
+    changed = {full: (before.get(full), now.get(full)) for full in PROLONGING if before.get(full) != now.get(full)}
+    if not changed:
+        return ""
+    longer = all(was is not None and (value is None or value > was) for was, value in changed.values())
+    parts = [
+        f"{full.removeprefix('train.')} = {'none' if was is None else was} to {'none' if value is None else value}"
+        for full, (was, value) in changed.items()
+    ]
+    said = f"# {'Prolonged' if longer else 'Changed'} from {', '.join(parts)}"
+    if {"train.epochs", "train.max_steps"} & changed.keys():
+        said += ": the schedule was planned anew, so that this recipe, run from its start, may give other weights"
+    return f"{said}.\n"
+
+
+def _check_not_back(path: Path, recipe: Recipe) -> None:
+    """Refuse to end a resumed run before where it is already."""
+    before = Recipe.from_toml(path / "recipe.toml")
+    for option, count, full in (("epochs", "epoch", "train.epochs"), ("max-steps", "step", "train.max_steps")):
+        was, wanted = before.get(full), recipe.get(full)
+        if wanted is None or wanted == was or (was is not None and wanted > was):
+            continue
+        done = max((row[count] for row in folder.read_metrics(path / "metrics.jsonl") if count in row), default=0)
+        if wanted < done:
+            raise InputError(
+                f"--{option} {wanted}: expected at least {done}, because {path} is that far already; a run can go on, not back."
+            )
+
+
 def _write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write recipe.toml; a prolonged run says in it that its recipe alone does not repeat it."""
+    """Write recipe.toml; a run that was prolonged, or shortened, says in it that its recipe alone does not repeat it."""
     file, notes = path / "recipe.toml", ""
     if file.exists():
         notes = "".join(f"{line}\n" for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
-        if (before := Recipe.from_toml(file).train) != recipe.train:
-            notes += f"# Prolonged from epochs = {before.epochs}: the schedule was planned anew, so that this recipe, "
-            notes += "run from its start, gives other weights.\n"
+        notes += _changes(Recipe.from_toml(file), recipe)
     folder.write(file, notes + recipe.to_toml())
 
 

@@ -341,3 +341,16 @@ def test_dates_and_repeated_ids_speak_for_another_split():
         "column 'patient_id' has 40 different values in 200 rows; if rows with the same one belong together, "
         "--group patient_id keeps them in one split."
     ) in notes
+
+
+def test_columns_that_alone_tell_the_target_are_said_before_all_else(tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.random(600) < 0.5
+    noise = {f"x{n}": np.where(rng.random(600) < 0.1, "?", rng.integers(0, 9, 600).astype(str)) for n in range(30)}
+    strong, leak = np.where(rng.random(600) < 0.03, ~y, y).astype(str), y.astype(int)
+    path = tmp_path / "a.csv"
+    pl.DataFrame({**noise, "strong": strong, "leak": leak, "y": np.where(y, "yes", "no")}).write_csv(path)
+    facts = load(str(path), target="y").facts
+    assert len(facts.notes) > 30
+    assert facts.notes[0].startswith("column 'strong' alone predicts 'y'")
+    assert facts.problems[0].startswith("column 'leak' tells the class in every row")

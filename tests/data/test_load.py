@@ -75,6 +75,18 @@ def test_pandas_frames_go_through_polars(monkeypatch):
         load(Frame(), target="species")
 
 
+def test_pandas_frames_with_two_columns_of_one_name_are_refused_by_that_name():
+    frame = Frame()
+    frame.columns = ["a", "b", "a", 2, "2", "c"]
+    with pytest.raises(InputError, match="expected every column to have its own name, found more than one 'a', '2'"):
+        load(frame, target="c")
+
+
+def test_a_number_for_the_name_of_a_column_is_refused_with_the_text_to_say():
+    with pytest.raises(InputError, match=r"target: expected text, found 2\. Say '2'\."):
+        load(pl.DataFrame({"1": range(20), "2": [0, 1] * 10}), target=2)
+
+
 def test_lazy_frames_and_compact_types_are_taken():
     iris = read_table("iris").frame.with_columns(pl.col("species").cast(pl.Categorical)).lazy()
     assert torch.equal(load(iris, target="species").train.inputs["numeric"], load("iris").train.inputs["numeric"])
@@ -126,7 +138,12 @@ def test_words_that_a_user_calls_missing_are_so_in_files_and_frames_and_for_pred
         assert [column.kind for column in data.facts.columns] == ["numeric", "categorical", "target"]
         assert data.train.targets.tolist() == expected.train.targets.tolist()
         assert data.encoder.missing == ("unknown", "tbd")
-        assert any("column 'x': 20 cells 'Unknown' read as missing" in note for note in data.facts.notes)
+        assert any(
+            note.startswith(
+                ("column 'x': 40 cells read as missing: 20 'Unknown'", "column 'x': 40 cells read as missing: 20 'tbd")
+            )
+            for note in data.facts.notes
+        )
         again = encoder_from_json(json.loads(json.dumps(data.encoder.to_json())))
         assert again == data.encoder
         encoded = again.encode(again.read(source if isinstance(source, pl.DataFrame) else str(source)))

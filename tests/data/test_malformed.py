@@ -74,7 +74,7 @@ FILES = [
     ("no column but the target", "y\n" + "no\nyes\n" * 20, "expected a column to learn from besides 'y', found none"),
     ("too many columns", ",".join(f"c{i}" for i in range(100_000)) + "\n", "x.csv, line 1: expected at most 20,000 columns, found 100,000."),
     ("infinite in a form", "x,y\n" + "".join(f"${i},{i % 2}\n" for i in range(30)) + "$1e999,1\n", "x.csv, line 32, column 'x': expected a finite number, found '$1e999'"),
-    ("another target class of spaces", "x,y\n" + "".join(f"{i * 0.5},  \n" for i in range(30)), "x.csv, line 2, column 'y': expected a target in every row, found none here (30 missing of 30"),
+    ("another target class of spaces", "x,y\n" + "".join(f"{i * 0.5},  \n" for i in range(30)), "x.csv, column 'y': expected targets to learn or to compare with, found none: the whole column is empty"),
     ("nothing to learn from", "c,y\n" + "".join(f"7,{i % 2}\n" for i in range(30)), "expected a column to learn from besides 'y', found none. column 'c' ignored: it is '7' in every row"),
 ]  # fmt: skip
 
@@ -185,9 +185,9 @@ ARRAYS = [
     ((X[:5], Y[:5]), "inputs: expected at least 10 rows to learn from, found 5"),
     ((np.where(X[7, 1] == X, np.nan, X), Y), "inputs, row 7, place (1,): expected a finite number, found nan"),
     ((X * 1e200, Y), "inputs: the numbers are too large to be scaled"),
-    ((X, np.where(np.arange(20) == 4, np.nan, X[:, 0])), "targets, row 4, column 'target': expected a target in every row"),
+    ((X, np.where(np.arange(20) == 4, np.nan, X[:, 0])), "targets, row 4: expected a target in every row"),
     ((X, np.where(X[7, 1] == X, np.inf, X)), "targets, row 7: expected finite numbers, found"),
-    ((X, np.zeros(20)), "targets, column 'target': expected targets that differ, found '0' in every row"),
+    ((X, np.zeros(20)), "targets: expected targets that differ, found '0' in every row"),
     ((X, np.where(np.arange(20) == 4, 1e300, X[:, 0])), "targets, row 4: expected numbers like those in training, found one too large"),
     ((X, np.where(X[7, 1] == X, 1e300, X)), "targets, row 7: expected numbers like those in training, found one too large"),
     ((np.where(X[7, 1] == X, 1e300, X)[:, None], Y), "inputs, row 7: expected numbers like those in training, found one too large"),

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
+from truestep.data import load
 from truestep.data.examples import kept_targets, scan_dataset
 from truestep.data.own import Arrays, Datasets, check_iterable, is_own, read_own, read_own_inputs
 from truestep.data.table import Table
@@ -435,10 +436,12 @@ FILES = [
     ("a.npz", npz(x_train=X, y_train=Y, x_test=X[:, :2], y_test=Y), "a.npz, test: expected inputs and targets of shape (N, 3) and (N) as in train, found (N, 2) and (N)."),
     ("a.npz", npz(x_test=X, y_test=Y), "a.npz: expected a part 'train', found test."),
     ("a.npz", npz(x_train=X, y_train=Y, x_val=X, y_val=Y, x_dev=X, y_dev=Y), "a.npz: expected each split once, found 'valid' under two names"),
-    ("a.npz", npz(x=X.astype(complex), y=Y), "a.npz: inputs: expected an array of numbers, found complex128"),
+    ("a.npz", npz(x=X.astype(complex), y=Y), "a.npz, array 'x': expected an array of numbers, found complex128"),
     ("a.pt", saved({"x": torch.tensor(X), "y": Harmful()}), "a.pt: expected only tensors, in a dict or a tuple, found objects that need code to be read"),
     ("a.pt", saved({"x": X, "y": Y}), "a.pt: expected only tensors"),
-    ("a.pt", pickle.dumps(Harmful()), "a.pt: expected"),
+    ("a.pt", pickle.dumps(Harmful()), "a.pt: expected a file of torch.save, found a plain pickle, which can only be read by running what it says; nothing was run. Save"),
+    ("a.pt", pickle.dumps({"x": X, "y": Y}, protocol=2), "a.pt: expected a file of torch.save, found a plain pickle"),
+    ("a.npz", npz(x=np.where(X[3, 1] == X, np.inf, X), Y=Y), "a.npz, array 'x', row 3, place (1,): expected a finite number, found inf."),
     ("a.pt", saved({"x": torch.tensor(X), "y": torch.tensor(Y)})[:-700], "a.pt: expected"),
     ("a.pt", b"not at all", "a.pt: expected a file of torch.save, but it can't be read"),
     ("a.pt", b"", "a.pt: expected a file of torch.save, but it can't be read"),
@@ -463,6 +466,16 @@ def test_a_file_that_is_no_data_is_refused_in_one_line_and_nothing_in_it_is_run(
     assert words in str(error.value)
     assert len(str(error.value).splitlines()) == 1
     assert "code was run" not in capsys.readouterr().out
+
+
+def test_what_is_wrong_with_targets_of_a_file_names_the_file_and_the_array(tmp_path):
+    odd = np.where(np.arange(20) == 3, np.inf, np.arange(20) / 7)
+    np.savez(tmp_path / "a.npz", x=np.ones((20, 3)), y=odd)
+    torch.save({"data": torch.rand(20, 3), "Label": torch.zeros(20)}, tmp_path / "b.pt")
+    with pytest.raises(InputError, match=r"^a\.npz, array 'y', row 3: expected a finite number, found inf\.$"):
+        load(tmp_path / "a.npz")
+    with pytest.raises(InputError, match=r"^b\.pt, array 'Label': expected targets that differ"):
+        load(tmp_path / "b.pt")
 
 
 def test_an_archive_that_unpacks_to_more_than_memory_is_refused(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from truestep.data.split import split_rows
 from truestep.data.suspects import suspects
 from truestep.data.table import Table
 from truestep.data.tabular import TableEncoder
-from truestep.data.targets import Target, encode_array_targets, encode_targets, target_from_json
+from truestep.data.targets import Target, encode_array_targets, encode_targets, target_from_json, with_targets
 from truestep.data.tokens import StreamEncoder, TextEncoder
 
 __all__ = [
@@ -49,4 +49,5 @@ __all__ = [
     "split_rows",
     "suspects",
     "target_from_json",
+    "with_targets",
 ]

@@ -84,7 +84,8 @@ class ArrayEncoder:
         """Return inputs and targets of a file of arrays, a pair of arrays or a dataset."""
         if isinstance(source, str | Path):
             own = cast("Arrays", read_own(source))  # of a file, nothing else can come
-            inputs, targets = own.inputs, own.targets
+            with own.naming():
+                return self.encode(own.inputs), encode_array_targets(own.targets, target)
         else:
             inputs, targets = read_pair(source)
         return self.encode(inputs), encode_array_targets(targets, target)

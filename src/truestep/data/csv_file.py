@@ -398,11 +398,7 @@ class _Columns:
 
     def notes(self, header: list[str]) -> list[str]:
         """Say which words were taken for missing values; 'NA' may have been a country."""
-        return [
-            read_as_missing(name, word, count)
-            for name in header
-            for word, count in self._missing.get(name, Counter[str]()).most_common()
-        ]
+        return [read_as_missing(name, words) for name in header if (words := self._missing.get(name))]
 
     def _cleaned(self, frame: pl.DataFrame, trimmed: bool) -> pl.DataFrame:
         """Return cells without outer spaces, and null for those that say that a value is missing."""

@@ -261,6 +261,8 @@ def note_columns(
         return
     trial = Trial.of(target, targets, splits)
     still: list[str] = []
+    problems: list[str] = []  # of leaks; they come first, where nothing hides them
+    notes: list[str] = []
     for column in columns:
         if _is_still(column, splits["train"].numpy()):
             still.append(column.name)
@@ -271,12 +273,13 @@ def note_columns(
             facts.alone[column.name] = strength.score
         if _is_same(column, target, targets):
             tells = "tells the class in every row" if target.has_classes else f"is '{target.name}' itself in every row"
-            facts.problems.append(f"column '{column.name}' {tells}: {question}.")
+            problems.append(f"column '{column.name}' {tells}: {question}.")
         elif strength is not None and strength.is_leak:
-            facts.problems.append(f"column '{column.name}' alone {_told(strength, target)}: {question}.")
+            problems.append(f"column '{column.name}' alone {_told(strength, target)}: {question}.")
         elif strength is not None and strength.is_strong:
-            facts.notes.append(f"column '{column.name}' alone {_told(strength, target)}: {question}.")
+            notes.append(f"column '{column.name}' alone {_told(strength, target)}: {question}.")
         del column  # before the next one is made
+    facts.problems[:0], facts.notes[:0] = problems, notes
     if still:
         said = f"columns {listed(still, 3)} are" if len(still) > 1 else f"column '{still[0]}' is"
         facts.notes.append(

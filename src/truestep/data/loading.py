@@ -6,7 +6,7 @@ load(source) ─> Table, arrays or datasets ─> target ─> split ─> encoder 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +19,16 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 from truestep.data import facts
 from truestep.data.arrays import ArrayEncoder
-from truestep.data.columns import NUMERIC_KINDS, Column, as_text, check_kinds, describe, numbers_of
+from truestep.data.columns import (
+    NUMERIC_KINDS,
+    Column,
+    as_text,
+    check_kinds,
+    describe,
+    form_of,
+    numbers_of,
+    parse_numbers,
+)
 from truestep.data.examples import scan_dataset
 from truestep.data.facts import Facts
 from truestep.data.image_files import image_keys, looks_like_images, pixel_keys
@@ -40,6 +49,7 @@ from truestep.data.targets import (
     encode_array_targets,
     encode_targets,
     token_target,
+    with_targets,
 )
 from truestep.data.texts import cut_document, text_keys, texts_of
 from truestep.data.tokens import StreamEncoder, TextEncoder
@@ -150,6 +160,10 @@ def load(
             "data.target, data.drop, data.kinds, data.group, data.time: expected none of them for arrays and datasets, which "
             "have no columns."
         )
+    if choices.split not in ("auto", "rows"):
+        raise InputError(
+            f"--data.split {choices.split}: expected rows for arrays and datasets, which have no columns to go by."
+        )
     _check_applies(choices, "arrays")
     if isinstance(own, Arrays):
         data = _load_arrays(own, _name(source), choices, task, seed)
@@ -166,22 +180,79 @@ def _known_by(table: Table, encoder: Encoder) -> Table:
     return replace(table, frame=pl.DataFrame([table.column(name) for name in shown]))
 
 
+def _deciding(table: Table, choices: DataChoices) -> dict[str, str | None]:
+    """Return what decides where a row belongs, groups or time, and the column of each; nothing if that is its content.
+
+    Rows of a series are in order, whether or not a column says so: time without a column is the order of the rows.
+    """
+    columns = {"groups": choices.group or table.group, "time": choices.time or table.time}
+    if choices.split != "auto":
+        return {name: column for name, column in columns.items() if name == choices.split}
+    if choices.window:
+        return {"groups": columns["groups"]} if columns["groups"] else {"time": columns["time"]}
+    return {name: column for name, column in columns.items() if column}
+
+
+def _is_drawn(table: Table, choices: DataChoices) -> bool:
+    """Whether a split is left that the source, or a file, does not give the rows of."""
+    given: set[int] = set() if table.belongs is None else set(np.unique(np.asarray(table.belongs)).tolist())
+    shares = enumerate((choices.valid, choices.test), 1)
+    return any(share and not isinstance(share, str) and split not in given for split, share in shares)
+
+
+def _check_split(table: Table, choices: DataChoices) -> None:
+    """Refuse choices about the split that contradict each other, of which one would go unheeded."""
+    deciding, wanted = _deciding(table, choices), choices.split
+    for name, column in deciding.items():
+        if column is None and not choices.window:
+            raise InputError(
+                f"data.split: '{name}' expected a column to go by, found none. Give --{name.rstrip('s')} COLUMN."
+            )
+    if choices.window and wanted == "rows":
+        raise InputError(
+            "--data.split rows: expected groups or time for windows, which would share rows with those of other splits. "
+            "Leave it out."
+        )
+    for name, option, column in (("groups", "group", choices.group), ("time", "time", choices.time)):
+        if column is None or choices.window:  # where it keeps windows apart, or orders them, in any case
+            continue
+        if name not in deciding:
+            raise InputError(
+                f"--{option} {shlex.quote(column)}: expected a split that goes by it, found --data.split {wanted}, "
+                f"which does not. Leave one of them out; --data.drop {shlex.quote(column)} keeps a column from being "
+                "learnt from."
+            )
+        if table.belongs is not None and not _is_drawn(table, choices):
+            raise InputError(
+                f"--{option} {shlex.quote(column)}: expected a split to make, found all rows in splits already "
+                f"({_given_by(choices)}). Leave it out; --data.drop {shlex.quote(column)} keeps a column from being "
+                "learnt from."
+            )
+    if choices.stratify and (deciding or (table.belongs is not None and not _is_drawn(table, choices))):
+        by = f"a split by {' and '.join(deciding)}" if deciding else f"splits that are given ({_given_by(choices)})"
+        raise InputError(
+            f"--data.stratify: expected rows to be drawn one by one, found {by}, "
+            "in which classes can't have exactly their shares. Leave it out."
+        )
+
+
+def _given_by(choices: DataChoices) -> str:
+    files = [part for part in (choices.valid, choices.test) if isinstance(part, str)]
+    return f"by the files given: {listed(files)}" if files else GIVEN
+
+
 def _split_by(table: Table, choices: DataChoices, target: Target) -> str:
     """Return what decided where a row of a table belongs, in words."""
-    group, time = choices.group or table.group, choices.time or table.time
-    if files := [part for part in (choices.valid, choices.test) if isinstance(part, str)]:
-        return f"by the files given: {listed(files)}"
     if table.belongs is not None:
-        return GIVEN
-    by_group, by_time = group and choices.split in ("auto", "groups"), time and choices.split in ("auto", "time")
-    if choices.window:  # rows of a series are in order, whether or not a column says so
-        by_time = choices.split == "time" or (choices.split == "auto" and not group)
-    if by_group or by_time:
-        parts = [f"by groups of '{group}'"] if by_group else []
-        parts += [f"by time, of '{time}'" if time else "by time, as the rows stand"] if by_time else []
-        return " and ".join(parts)
+        return _given_by(choices)
     if target.task == "next-token" and len(table) == 1:
         return "by place: the text is cut into consecutive pieces"
+    deciding = _deciding(table, choices)
+    parts = [f"by groups of '{deciding['groups']}'"] if "groups" in deciding else []
+    if "time" in deciding:
+        parts.append(f"by time, of '{deciding['time']}'" if deciding["time"] else "by time, as the rows stand")
+    if parts:
+        return " and ".join(parts)
     return f"{BY_CONTENT}; every class at exactly its share" if choices.stratify else BY_CONTENT
 
 
@@ -253,6 +324,7 @@ def _load_table(
 ) -> Data:
     target_name = choices.target or table.target
     _check_columns(table, choices, target_name)
+    _check_split(table, choices)
     if task == "next-token" or (target_name is None and "text" in table.kinds.values()):
         return _load_stream(table, name, choices, seed)
     if target_name is None and "image" in table.kinds.values():
@@ -281,7 +353,9 @@ def _load_table(
     }
     described = [describe(table, column, kinds.get(column)) for column in table.columns if column not in choices.drop]
     group, time = choices.group or table.group, choices.time or table.time
-    how, used, left_out = _features(described, choices, grid, (group, time))
+    deciding = _deciding(table, choices)
+    heeded = deciding.values() if _is_drawn(table, choices) else ()
+    how, used, left_out = _features(described, choices, grid, (group, time), heeded)
     _check_applies(choices, how)
     notes = [*(column.note for column in described if column.note), *left_out]
     if how == "sequence":
@@ -301,8 +375,8 @@ def _load_table(
             f"{' '.join([*table.notes, *notes])}".strip()
         )
     keys = _keys(table, how, used)
-    rows = _split(table, keys, targets if target.has_classes else None, choices, group, time, seed)
-    split_by = "given" if table.belongs is not None else "time" if time else "groups" if group else "rows"
+    rows = _split(table, keys, targets if target.has_classes else None, choices, seed)
+    split_by = "given" if table.belongs is not None else "time" if "time" in deciding else next(iter(deciding), "rows")
     split_by = split_by if how == "table" else "given"  # the order of files says nothing
     id_column = next((column.name for column in described if column.kind == "id"), None)
     column = next(iter(used))
@@ -332,20 +406,17 @@ def _load_table(
 def _with_targets(table: Table, choices: DataChoices) -> Table:
     """Return the rows that have a target; without one a row teaches nothing, and says nothing about a model."""
     name = choices.target or table.target
-    if name not in table.columns or choices.window:  # windows need every row
+    if name is None or name not in table.columns or choices.window:  # windows need every row
         return table
-    missing = table.column(name).is_null()
-    count = int(missing.sum())
-    if not 0 < count < len(table):
-        return table
-    first = table.place(int(missing.arg_max() or 0))
-    note = f"{count:,} of {len(table):,} rows have no '{name}' and are left out (the first: {first})."
-    taken = table.take(np.flatnonzero(~missing.to_numpy()))
-    return replace(taken, notes=[*table.notes, note])
+    return with_targets(table, name)
 
 
 def _features(
-    described: Sequence[Column], choices: DataChoices, grid: tuple[int, int] | None, apart: tuple[str | None, ...]
+    described: Sequence[Column],
+    choices: DataChoices,
+    grid: tuple[int, int] | None,
+    apart: tuple[str | None, ...],
+    deciding: Collection[str | None],
 ) -> tuple[str, dict[str, str], list[str]]:
     """Return how to learn (image, text, pixels, table or sequence), from which columns, and what is left out and why.
 
@@ -355,8 +426,9 @@ def _features(
     images, texts = ([name for name, kind in kinds.items() if kind == what] for what in ("image", "text"))
     plain = {name: kind for name, kind in kinds.items() if kind in (*NUMERIC_KINDS, "categorical")}
     asked = [name for name in texts if name in choices.kinds]
-    role = "orders the windows or keeps them apart" if choices.window else "decides the split"
-    notes = [f"column '{name}' {role}; it is not learnt from." for name in apart if name]
+    window = "orders the windows or keeps them apart" if choices.window else ""
+    roles = {name: window or ("decides the split" if name in deciding else "") for name in apart if name}
+    notes = [f"column '{name}' {f'{role}; it ' if role else ''}is not learnt from." for name, role in roles.items()]
     if images and not choices.window:
         how, used = "image", {images[0]: "image"}
     elif texts and not choices.window and (asked or not plain):
@@ -386,27 +458,18 @@ def _split(
     keys: np.ndarray,
     classes: Tensor | None,
     choices: DataChoices,
-    group: str | None,
-    time: str | None,
     seed: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the rows of each split, by what the source says or else the choices."""
-    wanted = choices.split
-    for column, name in ((group, "groups"), (time, "time")):
-        if wanted == name and column is None:
-            raise InputError(
-                f"data.split: '{name}' expected a column to go by, found none. Give --{name.rstrip('s')} COLUMN."
-            )
-    by_group, by_time = (
-        column if wanted in ("auto", name) else None for column, name in ((group, "groups"), (time, "time"))
-    )
+    deciding = _deciding(table, choices)
+    group, time = deciding.get("groups"), deciding.get("time")
     return split_rows(
         split_keys(keys),
         **_shares(choices, seed),
         classes=classes,
         stratify=choices.stratify,
-        groups=None if by_group is None else row_keys([as_text(table.column(by_group))]),
-        times=None if by_time is None else times_of(table, by_time),
+        groups=None if group is None else row_keys([as_text(table.column(group))]),
+        times=None if time is None else times_of(table, time, choices.kinds.get(time)),
         belongs=table.belongs,
         place=table.place,
     )
@@ -424,15 +487,14 @@ def _load_series(
 ) -> Data:
     """Return the rows of time series as windows; a window belongs where the row that it is asked about does."""
     group, time = choices.group or table.group, choices.time or table.time
-    by_time = choices.split == "time" or (choices.split == "auto" and group is None)
+    by_time = "time" in _deciding(table, choices)
     keys = row_keys([as_text(table.column(target.name)), *values_of(table, used)])
     if by_time and time is None:  # rows without a time are in order as they stand
         rows = split_rows(
             keys, times=np.arange(len(table), dtype=np.float64), place=table.place, **_shares(choices, seed)
         )
     else:
-        by_group = None if by_time else group
-        rows = _split(table, keys, None, choices, by_group, time if by_time else None, seed)
+        rows = _split(table, keys, None, choices, seed)
     encoder, windows = SequenceEncoder.fit_encode(
         table, rows[0], used, target=target, window=choices.window, horizon=choices.horizon, group=group, time=time
     )
@@ -459,18 +521,30 @@ def _shares(choices: DataChoices, seed: int) -> dict[str, Any]:
     return {"valid": valid, "test": test, "seed": seed}
 
 
-def times_of(table: Table, column: str) -> np.ndarray:
-    """Return (N,) float64 times: of dates and of numbers alike, NaN where missing.
+def times_of(table: Table, column: str, kind: str | None = None) -> np.ndarray:
+    """Return (N,) float64 times: of dates and of numbers alike, written as in columns to learn from; NaN where missing.
+
+    Args:
+        table: all its rows.
+        column: of times.
+        kind: of the column, as the user says; None looks at the values.
 
     Raises:
-        InputError: the column holds neither.
+        InputError: the column holds neither, or a value is not of its kind.
     """
-    kind = describe(table, column).kind
-    if kind not in ("date", "numeric", "id"):  # a time that no row shares looks like an id
+    found = describe(table, column, kind)
+    if found.kind not in ("date", "numeric", "id"):  # a time that no row shares looks like an id
+        taken = f"column '{column}' taken for words: "
+        why = (found.note or "").partition(f" column '{column}' ignored")[0]  # being ignored says nothing here
+        why = f" {why.removeprefix(taken)}" if why.startswith(taken) else ""
         raise InputError(
-            f"{table.name}, column '{column}': expected dates or numbers to order by, found {kind} values."
+            f"{table.name}, column '{column}': expected dates or numbers to order by, found "
+            f"{'words' if found.kind in ('ignored', 'text', 'categorical') else f'{found.kind} values'}.{why}"
         )
-    return numbers_of(table, column, "date" if kind == "date" else "numeric")
+    series = table.column(column)
+    is_date = found.kind == "date" or (found.kind == "id" and bool(parse_numbers(series).is_null().all()))
+    as_kind = "date" if is_date else "numeric"
+    return numbers_of(table, column, as_kind, form_of(table, column, as_kind))
 
 
 def _load_stream(table: Table, name: str, choices: DataChoices, seed: int) -> Data:
@@ -480,11 +554,15 @@ def _load_stream(table: Table, name: str, choices: DataChoices, seed: int) -> Da
     notes = list(table.notes)
     valid, test = (0.0 if isinstance(share, str) else share for share in (choices.valid, choices.test))
     if len(table) == 1 and table.belongs is None:
+        if choices.stratify:
+            raise InputError(
+                "--data.stratify: expected rows to be drawn one by one, found one text, which is cut into pieces. Leave it out."
+            )
         check_fractions(valid, test)
         table = cut_document(texts_of(table, column)[0], valid, test, name=table.name)
         column = "text"
     keys = text_keys(table, column)
-    rows = _split(table, keys, None, choices, choices.group or table.group, choices.time, seed)
+    rows = _split(table, keys, None, choices, seed)
     encoder, windows = StreamEncoder.fit_encode(
         table, rows[0], column=column, tokenizer=choices.tokenizer, vocabulary=choices.vocabulary, length=choices.length
     )
@@ -522,8 +600,9 @@ def _text_column(table: Table, choices: DataChoices) -> str:
 def _load_arrays(own: Arrays, name: str, choices: DataChoices, task: str, seed: int) -> Data:
     inputs, targets = own.inputs, own.targets
     _check_rows(len(targets), "inputs")
-    target = choose_array_target(targets, task)
-    encoded = encode_array_targets(targets, target)
+    with own.naming():
+        target = choose_array_target(targets, task)
+        encoded = encode_array_targets(targets, target)
     keys = array_keys(inputs)
     rows = _split_arrays(keys, encoded if target.has_classes else None, choices, own.belongs, seed)
     encoder = ArrayEncoder.fit(inputs[rows[0].numpy()])

@@ -34,9 +34,16 @@ def count_missing(series: pl.Series, words: tuple[str, ...] = MISSING) -> Counte
     return found
 
 
-def read_as_missing(name: str, word: str, count: int) -> str:
-    """Say that a word of a column was taken for a missing value; 'NA' may have been a country."""
-    return f"column '{name}': {count} cell{'s' * (count > 1)} '{word}' read as missing."
+def read_as_missing(name: str, words: Counter[str]) -> str:
+    """Say that words of a column were taken for missing values; 'NA' may have been a country."""
+    count = words.total()
+    cells = f"column '{name}': {count} cell{'s' * (count > 1)}"
+    if len(words) == 1:
+        return f"{cells} '{next(iter(words))}' read as missing."
+    found = ", ".join(
+        f"{times} '{word}'" for word, times in sorted(words.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return f"{cells} read as missing: {found}."
 
 
 def without(series: pl.Series, found: Iterable[str]) -> pl.Series:

@@ -12,11 +12,13 @@ from __future__ import annotations
 import lzma
 import math
 import os
+import re
 import stat
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -41,6 +43,9 @@ TARGETS = ("targets", "target", "y", "labels", "label")
 # What a damaged or strange archive raises; NotImplementedError is zipfile's for a compression that it doesn't know.
 UNREADABLE = (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, lzma.LZMAError, zlib.error)
 SPLITS = {"train": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2}
+TORCH_MAGIC = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")  # the first thing in torch.save's older format
+PICKLE = b"\x80"  # which a pickle begins with, and so does the older format
+LONGEST_MAGIC = 64  # bytes, within which it comes
 FIRST_EXAMPLES = 4  # of a stream, to see what it gives and whether it gives the same again
 READ_AT_ONCE = 1 << 24  # bytes
 SPLIT_NAMES = ("train", "valid", "test")
@@ -54,6 +59,15 @@ class Arrays:
     targets: np.ndarray
     belongs: np.ndarray | None = None  # (N,) int64: 0 train, 1 valid, 2 test, where the source itself is split
     notes: list[str] = field(default_factory=list[str])
+    called: tuple[str, str] = ("inputs", "targets")  # as in messages: file and array where they are of a file
+
+    @contextmanager
+    def naming(self) -> Generator[None]:
+        """Let messages about inputs and targets say which arrays these are; arrays have no columns."""
+        try:
+            yield
+        except InputError as error:
+            raise InputError(_about_arrays(str(error), self.called)) from None
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,7 @@ def read_own(source: Any, name: str = "data") -> Arrays | Datasets | Table:
     """
     if isinstance(source, str | Path):
         path = Path(source)
-        return _arrays(_parts(_read_file(path), path.name), path.name)
+        return _arrays(_parts(_read_file(path), path.name), path.name, is_file=True)
     parts = _parts(source, name)
     forms = {split: _form(part, f"{name}, {split}" if len(parts) > 1 else name) for split, part in parts.items()}
     if "dataset" in forms.values():
@@ -236,6 +250,13 @@ def _read_pt(path: Path) -> Any:
     except UNREADABLE:  # of the older format, or damaged, which torch finds out
         size = path.stat().st_size
     _check_room(size, path.name)
+    with path.open("rb") as file:
+        begin = file.read(LONGEST_MAGIC)
+    if begin[:1] == PICKLE and TORCH_MAGIC not in begin:
+        raise InputError(
+            f"{path.name}: expected a file of torch.save, found a plain pickle, which can only be read by running what "
+            "it says; nothing was run. Save the tensors: torch.save({'inputs': ..., 'targets': ...}, ...)."
+        )
     try:
         with warnings.catch_warnings(action="ignore"):  # what is wrong is said below, in one line
             # The one format here that is a pickle: weights_only reads tensors and plain containers, and runs nothing.
@@ -249,7 +270,8 @@ def _read_pt(path: Path) -> Any:
                 "which could do anything. Save the tensors: torch.save({'inputs': ..., 'targets': ...}, ...)."
             ) from None
         raise InputError(
-            f"{path.name}: expected a file of torch.save, but it can't be read ({_first_line(error)})."
+            f"{path.name}: expected a file of torch.save, but it can't be read as one: it is something else, or damaged. "
+            "Nothing in it was run."
         ) from None
 
 
@@ -310,9 +332,10 @@ def _is_arrays(value: Any) -> bool:
     return is_pair(value) and all(isinstance(part, np.ndarray | Tensor) for part in cast("Sequence[Any]", value))
 
 
-def _arrays(parts: dict[str, Any], name: str) -> Arrays:
+def _arrays(parts: dict[str, Any], name: str, *, is_file: bool = False) -> Arrays:
     """Return the arrays of all parts, each a pair or a dict that names them."""
-    pairs = {split: _pair(part, name) for split, part in parts.items()}
+    called = _called(parts["train"], name) if is_file and len(parts) == 1 else Arrays.called
+    pairs = {split: _pair(part, name, called) for split, part in parts.items()}
     for split, (inputs, targets) in pairs.items():
         first_inputs, first_targets = pairs["train"]
         expected, found = ((a.shape[1:], b.shape[1:]) for a, b in ((first_inputs, first_targets), (inputs, targets)))
@@ -326,7 +349,7 @@ def _arrays(parts: dict[str, Any], name: str) -> Arrays:
                 f"{name}, {split}: expected inputs of type {first_inputs.dtype} as in train, found {inputs.dtype}."
             )
     if len(pairs) == 1:
-        return Arrays(*pairs["train"])
+        return Arrays(*pairs["train"], called=called)
     belongs = [np.full(len(pair[0]), SPLITS[split], dtype=np.int64) for split, pair in pairs.items()]
     inputs, targets = (np.concatenate([pair[place] for pair in pairs.values()]) for place in (0, 1))
     return Arrays(inputs, targets, np.concatenate(belongs))
@@ -348,7 +371,24 @@ def _nested(mapping: Mapping[Any, Any], name: str) -> Mapping[Any, Any]:
     return nested or mapping
 
 
-def _pair(part: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _called(part: Any, name: str) -> tuple[str, str]:
+    """Return what the arrays of a file are called in messages."""
+    keys = [_find(cast("Mapping[Any, Any]", part), names) for names in (INPUTS, TARGETS)] if _is_dict(part) else []
+    inputs, targets = (f"{name}, array '{shorten(str(key))}'" for key in keys or Arrays.called)
+    return inputs, targets
+
+
+def _is_dict(part: Any) -> bool:
+    return isinstance(part, Mapping)
+
+
+def _about_arrays(message: str, called: tuple[str, str]) -> str:
+    """Return a message that begins with "inputs" or "targets" with what these are called instead."""
+    found = re.match(r"(?:data: )?(inputs|targets)((?:, row \d+)?)(?:, column 'target')?(?=[:,])", message)
+    return message if found is None else called[found[1] == "targets"] + found[2] + message[found.end() :]
+
+
+def _pair(part: Any, name: str, called: tuple[str, str] = Arrays.called) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(part, Mapping):
         mapping = cast("Mapping[Any, Any]", part)
         inputs, targets = _find(mapping, INPUTS), _find(mapping, TARGETS)
@@ -368,6 +408,8 @@ def _pair(part: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         return read_pair(part)
     except InputError as error:
+        if called != Arrays.called and (said := _about_arrays(str(error), called)) != str(error):
+            raise InputError(said) from None
         raise InputError(f"{name}: {str(error).removeprefix('data: ')}" if name != "data" else str(error)) from None
 
 

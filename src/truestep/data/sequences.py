@@ -11,7 +11,7 @@ training never sees what came later.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from operator import index
 from typing import Any
 
@@ -20,7 +20,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from truestep.data.columns import as_text, parse_dates, parse_numbers
+from truestep.data.columns import as_text, form_of, parse_numbers
+from truestep.data.forms import Form, dates_of
 from truestep.data.table import Table, shown
 from truestep.data.tabular import TableEncoder
 from truestep.data.targets import Target, encode_targets
@@ -94,6 +95,7 @@ class SequenceEncoder:
     time: str | None  # the column of numbers or dates that orders them; None for the order of the rows
     window: int
     horizon: int
+    time_form: Form | None = None  # how its dates are written, where not as ISO dates
     id_column = None  # `ids` gives group and time
 
     @classmethod
@@ -134,8 +136,9 @@ class SequenceEncoder:
                 "none. With a horizon of 1 or more the past of the target itself is one."
             )
         rows_encoder = TableEncoder.fit(table.take(rows.tolist()), used)
-        encoder = cls(rows_encoder, group, time, window, horizon)
-        order = _order(table, group, time)
+        form = None if time is None or _has_numbers(table, time) else form_of(table, time, "date")
+        encoder = cls(rows_encoder, group, time, window, horizon, form)
+        order = encoder._order(table)
         notes = _gap_notes(table, order, time) + _short_notes(order, window + horizon, "no window")
         return encoder, replace(encoder._windows(table, order, horizon), notes=notes)
 
@@ -154,13 +157,13 @@ class SequenceEncoder:
             InputError: a column is missing or a value not of its kind, or no series is long enough.
         """
         table = self.read(raw)
-        return self._windows(table, _order(table, self.group, self.time), 0)
+        return self._windows(table, self._order(table), 0)
 
     def encode_labelled(self, source: Any, target: Target) -> tuple[Windows, Tensor]:
         """Return the windows that have a row to be asked about, and its targets."""
         table = self.read(source)
         targets = encode_targets(table, target)
-        windows = self._windows(table, _order(table, self.group, self.time), self.horizon)
+        windows = self._windows(table, self._order(table), self.horizon)
         return windows, targets[window_rows(windows)]
 
     def prepare(self, inputs: Any) -> Any:
@@ -170,7 +173,7 @@ class SequenceEncoder:
     def ids(self, raw: Table | pl.DataFrame) -> pl.DataFrame:
         """Return group and time of the last row of each window of `encode`; the number of that row if it has neither."""
         table = self.read(raw)
-        order = _order(table, self.group, self.time)
+        order = self._order(table)
         last = order.rows[_starts(order, self.window) + self.window - 1]
         last.sort()
         names = [name for name in (self.group, self.time) if name is not None]
@@ -179,7 +182,7 @@ class SequenceEncoder:
     def notes(self, raw: Table | pl.DataFrame) -> list[str]:
         """Say what `TableEncoder.notes` does, and which rows can't be asked about or lie far apart."""
         table = self.read(raw)
-        order = _order(table, self.group, self.time)
+        order = self._order(table)
         short = _short_notes(order, self.window, "no prediction")
         return [*self.table.notes(table), *_gap_notes(table, order, self.time), *short]
 
@@ -191,6 +194,7 @@ class SequenceEncoder:
             "time": self.time,
             "window": self.window,
             "horizon": self.horizon,
+            **({"time_form": asdict(self.time_form)} if self.time_form else {}),  # as models from before it had none
         }
 
     @classmethod
@@ -200,10 +204,16 @@ class SequenceEncoder:
         if not all(name is None or isinstance(name, str) for name in names):
             raise TypeError("group and time")
         table = TableEncoder.from_json(content["table"])
-        encoder = cls(table, names[0], names[1], content["window"], content["horizon"])
+        form = None if content.get("time_form") is None else Form(**content["time_form"])
+        if form is not None:
+            form.check()
+        encoder = cls(table, names[0], names[1], content["window"], content["horizon"], form)
         if index(encoder.window) < 1 or index(encoder.horizon) < 0:
             raise ValueError("window and horizon")
         return encoder
+
+    def _order(self, table: Table) -> _Order:
+        return _order(table, self.group, self.time, self.time_form)
 
     def _windows(self, table: Table, order: _Order, horizon: int) -> Windows:
         """Return the windows that have so many rows behind them, in the order of their last rows in the table."""
@@ -243,10 +253,10 @@ def _starts(order: _Order, length: int) -> np.ndarray:
     return places[places + length <= ends]
 
 
-def _order(table: Table, group: str | None, time: str | None) -> _Order:
+def _order(table: Table, group: str | None, time: str | None, form: Form | None = None) -> _Order:
     count = len(table.frame)
     groups = np.zeros(count, dtype=np.int64) if group is None else _groups(table, group)
-    times = None if time is None else _times(table, time)
+    times = None if time is None else _times(table, time, form)
     rows = np.lexsort((np.arange(count) if times is None else times, groups))
     lengths = np.bincount(groups) if count else np.zeros(0, dtype=np.int64)
     if times is None or time is None:
@@ -272,7 +282,7 @@ def _groups(table: Table, name: str) -> np.ndarray:
     return words.replace_strict(known, numbers, return_dtype=pl.Int64).to_numpy()
 
 
-def _times(table: Table, name: str) -> np.ndarray:
+def _times(table: Table, name: str, form: Form | None) -> np.ndarray:
     """Return numbers that order the rows, (R,): whole ones exactly, others and dates (in days) as float64."""
     series = _complete(table, name, "a time")
     if series.dtype.is_temporal() and not isinstance(series.dtype, pl.Date | pl.Datetime):
@@ -284,13 +294,20 @@ def _times(table: Table, name: str) -> np.ndarray:
         if not whole.null_count():
             return whole.to_numpy()
     numbers = parse_numbers(series)
-    found = parse_dates(series) if numbers.null_count() == len(numbers) else numbers
+    found = dates_of(series, form.date if form else "") if numbers.null_count() == len(numbers) else numbers
     wrong = found.is_null() | found.is_nan() | found.is_infinite()
     if wrong.any():
         row = int(wrong.arg_max() or 0)
-        expected = "a number as in other rows" if found is numbers else "a date such as 2026-01-31, or a number"
+        date = f"a date like {form.example()}" if form else "a date such as 2026-01-31, or a number"
+        expected = "a number as in other rows" if found is numbers else date
         raise InputError(f"{table.place(row)}, column '{name}': expected {expected}, found {shown(series[row])}.")
     return found.cast(pl.Float64).to_numpy()
+
+
+def _has_numbers(table: Table, name: str) -> bool:
+    """Whether some times are numbers; then all have to be."""
+    numbers = parse_numbers(table.column(name))
+    return numbers.null_count() < len(numbers)
 
 
 def _complete(table: Table, name: str, what: str) -> pl.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from truestep.data.bundled import BUNDLED, read_bundled
-from truestep.data.table import Table, table_of_file, table_of_frame
+from truestep.data.table import Table, shown, table_of_file, table_of_frame
 from truestep.errors import InputError, did_you_mean
 
 
@@ -71,6 +72,12 @@ def _is_folder(path: Path) -> bool:
 
 
 def _from_pandas(frame: Any) -> Any:
+    names = [str(name) for name in getattr(frame, "columns", ())]  # numbers become words, as they are on the way
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise InputError(
+            f"table: expected every column to have its own name, found more than one {', '.join(map(shown, twice[:20]))}"
+            f"{f' and {len(twice) - 20} more' if len(twice) > 20 else ''}."
+        )
     try:
         return pl.from_pandas(frame)
     except (ImportError, ValueError, TypeError, pl.exceptions.PolarsError) as error:

@@ -72,7 +72,7 @@ class Table:
             return self
         texts = [name for name, kind in self.frame.schema.items() if kind.base_type() in TEXTS]
         found = {name: count_missing(self.column(name), new) for name in texts}
-        notes = [read_as_missing(name, *cells) for name, words in found.items() for cells in words.most_common()]
+        notes = [read_as_missing(name, words) for name, words in found.items() if words]
         frame = self.frame
         changed: Any = (
             frame.with_missing(new)

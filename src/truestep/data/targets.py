@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -140,6 +140,18 @@ def token_target(column: str, num_tokens: int, reason: str) -> Target:
     return Target("next-token", column, None, num_tokens, reason)
 
 
+def with_targets(table: Table, name: str) -> Table:
+    """Return the rows that have a target, with a note if others are left out; all of them if none has one."""
+    missing = table.column(name).is_null()
+    count = int(missing.sum())
+    if not 0 < count < len(table):
+        return table
+    first = table.place(int(missing.arg_max() or 0))
+    note = f"{count:,} of {len(table):,} rows have no '{name}' and are left out (the first: {first})."
+    taken = table.take(np.flatnonzero(~missing.to_numpy()))
+    return replace(taken, notes=[*table.notes, note])
+
+
 def encode_targets(table: Table, target: Target) -> Tensor:
     """Return the targets of rows: (N,) int64 classes, or (N,) float32 numbers in their own units.
 
@@ -211,6 +223,11 @@ def _complete(table: Table, name: str) -> pl.Series:
     if series.dtype.is_nested():
         raise InputError(f"{table.name}, column '{name}': expected one target a row, found {series.dtype}.")
     if missing := series.null_count():
+        if missing == len(series):
+            raise InputError(
+                f"{table.name}, column '{name}': expected targets to learn or to compare with, found none: the whole "
+                "column is empty (in text files NA, None, ? and the like count as missing). Is this the right column?"
+            )
         row = int(series.is_null().arg_max() or 0)
         raise InputError(
             f"{table.place(row)}, column '{name}': expected a target in every row, found none here "
