@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from examples import findings_in
 
@@ -36,3 +38,9 @@ def test_a_page_is_complete(rule):
     assert page.bad.count(pages.MARK) == 1
     assert pages.MARK not in page.good
     assert page.source.startswith("https://")
+
+
+def test_the_page_of_all_rules_is_what_the_rules_say():
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+
+    assert page == pages.catalogue()

@@ -88,3 +88,22 @@ def page(rule: str) -> Page:
         constants.get("SEVERITY", "error"),
         tuple(constants.get("HIDES", ())),
     )
+
+
+def catalogue() -> str:
+    """Return all pages as one of Markdown, which is docs/rules.md."""
+    parts = [
+        "# The doctor's rules\n\nMade from the rules' own pages: `python -m truestep.doctor.pages > docs/rules.md`. "
+        "Examples go on from this code:\n\n"
+        f"```python\n{SETUP}```\n"
+    ]
+    for one in map(page, names()):
+        parts.append(
+            f"## {one.rule}\n\n*{one.severity}.* **{one.title}**\n\n{one.why}\n\nBad:\n\n```python\n{one.bad}```\n\nGood:\n\n"
+            f"```python\n{one.good}```\n\nNot a mistake: {one.not_a_mistake}\n\nSource: <{one.source}>\n"
+        )
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(catalogue(), end="")
