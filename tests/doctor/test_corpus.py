@@ -12,12 +12,19 @@ PAIRS = sorted(path.name for path in (CORPUS / "pairs").iterdir() if path.is_dir
 CORRECT = sorted(path.name for path in (CORPUS / "correct").glob("*.py"))
 
 
+# What the doctor does not find yet, or names on another line, or after another rule. `strict`: whoever mends one takes it out.
+MISSED: set[str] = set()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _imported():
     ready()
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.xfail(strict=True)) if name in MISSED else name for name in PAIRS],
+)
 def test_the_mistake_is_named_first_and_on_its_line(name):
     path = CORPUS / "pairs" / name / "broken.py"
     marks, found = marks_in(path), try_script(path)
