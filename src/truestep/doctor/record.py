@@ -402,6 +402,7 @@ class ClipFacts:
     before_backward: int = 0  # calls after the gradients were cleared, or ahead of the first backward
     still_scaled: int = 0  # calls on gradients that a scaler had not unscaled
     exhausted: int = 0  # calls with a generator that was used up
+    not_seen: int = 0  # calls with an iterator that was not looked into
 
 
 @dataclass

@@ -46,6 +46,7 @@ class Seen:
     facts: OptimizerFacts
     optimizer: weakref.ref[Optimizer]
     since: list[Event] = field(default_factory=list)
+    kinds: set[str] = field(default_factory=set)  # of all events since the last step
     used: list[Used] = field(default_factory=list)
     stale_at: Site | None = None  # where a backward added to gradients that were used already
     is_stale: bool = False
@@ -131,6 +132,7 @@ class Steps:
 
     def happened(self, event: Event) -> None:
         for seen in list(self.seen.values())[:8]:
+            seen.kinds.add(event.kind)
             if len(seen.since) < 200 and len(seen.facts.windows) < WINDOWS:
                 seen.since.append(event)
 
@@ -172,6 +174,7 @@ class Steps:
         if len(facts.windows) < WINDOWS:
             facts.windows.append(Window([*seen.since], facts.steps == 1))
         seen.since = []
+        seen.kinds.clear()
 
         with_gradients = [
             p for p, _ in zip((p for p in seen.parameters() if p.grad is not None), range(3), strict=False)
@@ -204,8 +207,23 @@ class Steps:
         seen.clears = 0
         seen.by_line.clear()
         seen.fresh.clear()
+        last = [
+            p
+            for p, _ in zip(
+                (
+                    p
+                    for group in reversed(optimizer.param_groups)
+                    for p in reversed(group["params"])
+                    if p.grad is not None
+                ),
+                range(2),
+                strict=False,
+            )
+        ]
         seen.used = [
-            Used(weakref.ref(p), weakref.ref(p.grad), p.grad._version) for p in with_gradients[:2] if p.grad is not None
+            Used(weakref.ref(p), weakref.ref(p.grad), p.grad._version)
+            for p in {id(p): p for p in (*with_gradients[:2], *last)}.values()
+            if p.grad is not None
         ]
         rate = optimizer.param_groups[0].get("lr") if optimizer.param_groups else None
         known = facts.learning_rates[-1][1] if facts.learning_rates else None
@@ -362,7 +380,11 @@ class Steps:
         ids = {id(p) for p in module.parameters()}
         touched = [seen for seen in self.seen.values() if any(id(p) in ids for p in seen.parameters())]
         for seen in touched:
+            left = [one for one in seen.used if (p := one.parameter()) is not None and id(p) not in ids]
+            stale = seen.is_stale
             self._clear(seen)
+            if left:  # a part of its parameters was cleared, and not these
+                seen.used, seen.is_stale = left, stale
         return touched
 
     def _cleared_module(self, touched: list[Seen] | None, *_: Any, **__: Any) -> None:
@@ -388,9 +410,9 @@ class Steps:
             facts.of_nothing += 1
         facts.exhausted += getattr(parameters, "gi_frame", self) is None
         if owners and not came:
-            forward = any(event.kind == "forward" for seen in owners for event in seen.since)
-            cleared = any(event.kind == "clear" for seen in owners for event in seen.since)
-            if forward or cleared or not any(seen.facts.steps for seen in owners):
+            if any(seen.kinds & {"forward", "clear"} for seen in owners) or not any(
+                seen.facts.steps for seen in owners
+            ):
                 facts.before_backward += 1
             else:
                 facts.after_step += 1
@@ -407,7 +429,12 @@ class Steps:
     def _clipped(self, facts: ClipFacts | None, norm: Any, parameters: Any, *_: Any, **__: Any) -> None:
         """Catch what was used up and has no frame to tell, as a filter: the norm of nothing is 0."""
         unknown = hasattr(parameters, "__next__") and not hasattr(parameters, "gi_frame")
-        if facts is None or facts.times > 20 or not unknown or not isinstance(norm, Tensor) or float(norm) != 0:
+        if facts is None or not unknown:
+            return
+        if facts.times > 20 and not looked_at(facts.times):  # reading the norm makes a device wait
+            facts.not_seen += 1
+            return
+        if not isinstance(norm, Tensor) or float(norm) != 0:
             return
         if any(seen.backwards and any(self._nonzero(p.grad) for p in seen.parameters()) for seen in self.seen.values()):
             facts.of_nothing += 1
