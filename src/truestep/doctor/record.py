@@ -117,6 +117,7 @@ class CallFacts:
     stepped_after_evaluation: int = (
         0  # of those, with calls for evaluation since the model was last set to evaluation mode
     )
+    mixed_in: int = 0  # optimizer steps that applied gradients of them, in evaluation mode, with those of training
     repeated: int = 0  # of the untrained, on the very tensor of the call before, without a backward between
     on_trained_inputs: int = 0  # of the untrained, on the very tensor that a backward went through last
     stack: list[Site] = field(default_factory=list)  # the user's lines at the first of them, innermost first

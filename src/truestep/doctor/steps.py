@@ -15,7 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from truestep.doctor import sites
 from truestep.doctor.parameters import Parameters
-from truestep.doctor.record import ClipFacts, Event, OptimizerFacts, Site, Window, looked_at
+from truestep.doctor.record import CallFacts, ClipFacts, Event, OptimizerFacts, Site, Window, looked_at
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -59,6 +59,8 @@ class Seen:
     by_line: Counter[Site | None] = field(
         default_factory=Counter
     )  # backwards that reached it since the last step or clearing
+    learnt: list[CallFacts] = field(default_factory=list)  # calls that these backwards went through
+    left: tuple[tuple[int, int], ...] = ()  # what tells a few gradients from others, right after a backward
     spent: bool = (
         False  # another optimizer has stepped since then: the backward was its, and what came here a side effect
     )
@@ -205,6 +207,10 @@ class Steps:
         facts.through_scaler += self.in_scaler
         seen.is_stale, seen.stale_at, seen.lost, seen.lost_backward, seen.backwards = False, None, None, None, 0
         seen.clears = 0
+        if any(call.training for call in seen.learnt):
+            for call in {id(call): call for call in seen.learnt if not call.training}.values():
+                call.mixed_in += 1
+        seen.learnt.clear()
         seen.by_line.clear()
         seen.fresh.clear()
         last = [
@@ -311,6 +317,8 @@ class Steps:
         """Return the gradients that a step has used and nobody has cleared since."""
         for seen in self.seen.values():
             seen.signature = self._signature(seen)
+            if seen.signature != seen.left:  # someone changed or cleared them
+                seen.learnt.clear()
         return [
             (seen, one)
             for seen in self.seen.values()
@@ -325,11 +333,13 @@ class Steps:
                 seen.is_stale, seen.stale_at = True, site
         for seen in self.seen.values():
             seen.backwards += 1
-            signature = self._signature(seen)
+            signature = seen.left = self._signature(seen)
             if signature and signature != seen.signature:
                 seen.fresh[site] += 1
                 seen.spent = False
                 seen.by_line[site] += 1
+                if len(seen.learnt) < 1_000:
+                    seen.learnt.extend(call.facts for call in self.watch.calls.reached_last)
                 seen.facts.backward_sites[site] += 1
                 if looked_at(seen.facts.steps + 1):
                     seen.fresh_values = [
@@ -370,6 +380,7 @@ class Steps:
         if seen.by_line:
             seen.facts.dropped[max(seen.by_line.values())] += 1
         seen.by_line.clear()
+        seen.learnt.clear()
         seen.fresh.clear()
         seen.is_stale = False
 

@@ -61,9 +61,9 @@ def look(record: Record) -> Iterator[Finding]:
             continue
         if p.called < 3 or p.steps_looked_at < 3 or p.model < 0 or p.evaluating > 0.5 * p.looks or not p.call_sites:
             continue
-        if not any(o.steps - o.without_gradients >= 3 for o in record.optimizers if o.number in p.optimizers):
+        if not any(o.after_backward >= 3 for o in record.optimizers if o.number in p.optimizers):
             continue
-        site = cut(p)
+        site = cut(p, steps_of_its_own(record, p))
         if site is not None:
             groups[site].append(p)
     for site, parameters in groups.items():
@@ -80,7 +80,15 @@ def look(record: Record) -> Iterator[Finding]:
         )
 
 
-def cut(p: ParameterFacts) -> Site | None:
+def steps_of_its_own(record: Record, p: ParameterFacts) -> list[Site]:
+    """Return where optimizers step that have it, if these never step with a gradient."""
+    mine = [o for o in record.optimizers if o.number in p.optimizers]
+    if any(o.steps > o.without_gradients for o in mine):
+        return []
+    return [site for o in mine for site in o.step_sites if site is not None]
+
+
+def cut(p: ParameterFacts, steps: list[Site]) -> Site | None:
     """Return the line that cuts off the output of a parameter's module, near the call of it."""
     if p.called_without_gradients >= 0.8 * p.called:
         around = next((found for site in p.call_sites if (found := source.without_gradients_around(site))), None)
@@ -94,6 +102,7 @@ def cut(p: ParameterFacts) -> Site | None:
         if statement is None or function is None:
             continue
         made = source.targets_of(statement)
+        found: list[int] = []
         for other in [statement, *source.own_statements(function)]:
             cuts = set(source.cuts_in(other)) & {
                 "detach",
@@ -106,9 +115,13 @@ def cut(p: ParameterFacts) -> Site | None:
                 "tolist",
             }
             if cuts and (other is statement or (other.lineno > site.line and source.names_in(other) & made)):
-                return Site(site.file, cutting_line(other))
+                found.append(cutting_line(other))
             if other.lineno > site.line and source.names_in(other) & made:
                 made |= source.targets_of(other)
+        if found:  # of several cuts, the one on the way to its own step
+            ends = [step.line for step in steps if sites.function(step) is function]
+            before = [line for line in found if any(line <= end for end in ends)]
+            return Site(site.file, max(before, default=found[0]))
     return None
 
 
