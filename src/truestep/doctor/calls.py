@@ -411,7 +411,8 @@ class Calls:
                 continue
             facts = known.facts
             facts.reached = facts.reached or any(id(p) in reached for p in module.parameters())
-            facts.owned_by = sorted({number for p in module.parameters() for number in owners.get(id(p), ())})
+            owned_by = sorted({number for p in module.parameters() for number in owners.get(id(p), ())})
+            facts.owned_by = owned_by or facts.owned_by  # an optimizer that was made in a function may be gone
             facts.unowned = [
                 name
                 for name, p in module.named_parameters()

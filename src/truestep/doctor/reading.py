@@ -135,7 +135,7 @@ def through_views(chain: Sequence[Node]) -> Node | None:
 
 ON_PURPOSE = re.compile(
     r"mc_?-?\s?drop|monte|uncertain|bayes|recalib|update_bn|running (stat|mean)|batch.?norm stat|envs?\.|"
-    r"rollout|maml|inner_loop|adapt|support_|episode|ensembl",
+    r"rollout|maml|inner_loop|adapt(?!ive_?\w*pool)|support_|episode|ensembl",
     re.IGNORECASE,
 )
 
@@ -191,7 +191,9 @@ def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
         learning_sites = {call.site for call in model.calls if call.trained}
         for call in model.calls:
             n = call.untrained
-            if not n or not call.last_step or call.site is None or 2 * (call.repeated + call.on_trained_inputs) > n:
+            if not n or not call.last_step or call.site is None or 2 * call.repeated > n:
+                continue
+            if 2 * (call.repeated + call.on_trained_inputs) > n and not held_out_rows(call.site):
                 continue
             if call.trained and call.consecutive < 4:
                 continue
@@ -227,6 +229,31 @@ NO_DATA = {"mask", "masks", "idx", "index", "indices", "ids", "every", "interval
 def words(text: str) -> set[str]:
     """Return the words of names: "valLoader2" has "val" and "loader"."""
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)}
+
+
+def held_out_rows(site: Site) -> bool:
+    """Whether what a line makes is indexed by a name of held out data, and never by one of training data.
+
+    So it is where one graph or table holds all examples, and masks tell what they are for.
+    """
+    function, statement = sites.function(site), sites.statement(site)
+    if function is None or statement is None:
+        return False
+    made = source.targets_of(statement)
+    said: set[str] = set()
+    start = False
+    for line in sorted(source.own_statements(function), key=lambda one: one.lineno):
+        start = start or line is statement
+        if not start:
+            continue
+        if line is not statement and isinstance(line, ast.Assign) and source.targets_of(line) & made:
+            break
+        for node in source.expressions(line):
+            if isinstance(node, ast.Subscript) and (source.name_of(node.value) in made or line is statement):
+                said |= words(identifiers(node.slice))
+            if isinstance(node, ast.Call) and any(source.name_of(one) in made for one in node.args):
+                said |= {word for one in node.args for word in words(identifiers(one))}
+    return bool(said & HELD_OUT) and not said & TRAINING
 
 
 def identifiers(node: ast.AST) -> str:

@@ -117,6 +117,7 @@ class CallFacts:
     stepped_after_evaluation: int = (
         0  # of those, with calls for evaluation since the model was last set to evaluation mode
     )
+    mixed_in: int = 0  # optimizer steps that applied gradients of them, in evaluation mode, with those of training
     repeated: int = 0  # of the untrained, on the very tensor of the call before, without a backward between
     on_trained_inputs: int = 0  # of the untrained, on the very tensor that a backward went through last
     stack: list[Site] = field(default_factory=list)  # the user's lines at the first of them, innermost first
@@ -402,6 +403,7 @@ class ClipFacts:
     before_backward: int = 0  # calls after the gradients were cleared, or ahead of the first backward
     still_scaled: int = 0  # calls on gradients that a scaler had not unscaled
     exhausted: int = 0  # calls with a generator that was used up
+    not_seen: int = 0  # calls with an iterator that was not looked into
 
 
 @dataclass

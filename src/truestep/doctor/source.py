@@ -70,6 +70,29 @@ def functions(file: str) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     return [n for n in ast.walk(module) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)] if module else []
 
 
+def forwards(file: str, call: ast.Call) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return the forward of the class of the file that what is called was made of: of `criterion` in `criterion = Own()`."""
+    module, name = sites.tree(file), name_of(call.func)
+    if module is None:
+        return []
+    kinds = {one.name: one for one in ast.walk(module) if isinstance(one, ast.ClassDef)}
+    made = {
+        name_of(node.value.func)
+        for node in ast.walk(module)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and any(name_of(target) == name for target in node.targets)
+    }
+    if isinstance(call.func, ast.Call):  # Own()(predictions, targets)
+        made = {name_of(call.func.func)}
+    return [
+        one
+        for kind in made & set(kinds)
+        for one in kinds[kind].body
+        if isinstance(one, ast.FunctionDef) and one.name in ("forward", "__call__")
+    ]
+
+
 def made_by(site: Site | None, names: set[str] | None = None) -> Iterator[tuple[ast.stmt, Site]]:
     """Yield the statements that made what a line uses, the nearest first.
 
@@ -87,7 +110,8 @@ def made_by(site: Site | None, names: set[str] | None = None) -> Iterator[tuple[
     def follow(where: Function, value: ast.AST) -> None:
         todo.extend((where, name) for name in sorted(names_in(value)))
         for call in (one for one in ast.walk(value) if isinstance(one, ast.Call)):
-            for callee in (one for one in defined if one.name == name_of(call.func) and id(one) not in entered):
+            named = [one for one in defined if one.name == name_of(call.func)] or forwards(site.file, call)
+            for callee in (one for one in named if id(one) not in entered):
                 entered.add(id(callee))
                 returns.extend((callee, one) for one in own_statements(callee) if isinstance(one, ast.Return))
 

@@ -15,7 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from truestep.doctor import sites
 from truestep.doctor.parameters import Parameters
-from truestep.doctor.record import ClipFacts, Event, OptimizerFacts, Site, Window, looked_at
+from truestep.doctor.record import CallFacts, ClipFacts, Event, OptimizerFacts, Site, Window, looked_at
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -46,6 +46,7 @@ class Seen:
     facts: OptimizerFacts
     optimizer: weakref.ref[Optimizer]
     since: list[Event] = field(default_factory=list)
+    kinds: set[str] = field(default_factory=set)  # of all events since the last step
     used: list[Used] = field(default_factory=list)
     stale_at: Site | None = None  # where a backward added to gradients that were used already
     is_stale: bool = False
@@ -58,6 +59,8 @@ class Seen:
     by_line: Counter[Site | None] = field(
         default_factory=Counter
     )  # backwards that reached it since the last step or clearing
+    learnt: list[CallFacts] = field(default_factory=list)  # calls that these backwards went through
+    left: tuple[tuple[int, int], ...] = ()  # what tells a few gradients from others, right after a backward
     spent: bool = (
         False  # another optimizer has stepped since then: the backward was its, and what came here a side effect
     )
@@ -135,6 +138,7 @@ class Steps:
 
     def happened(self, event: Event) -> None:
         for seen in list(self.seen.values())[:8]:
+            seen.kinds.add(event.kind)
             if len(seen.since) < 200 and len(seen.facts.windows) < WINDOWS:
                 seen.since.append(event)
 
@@ -176,6 +180,7 @@ class Steps:
         if len(facts.windows) < WINDOWS:
             facts.windows.append(Window([*seen.since], facts.steps == 1))
         seen.since = []
+        seen.kinds.clear()
 
         with_gradients = [
             p for p, _ in zip((p for p in seen.parameters() if p.grad is not None), range(3), strict=False)
@@ -206,10 +211,29 @@ class Steps:
         facts.through_scaler += self.in_scaler
         seen.is_stale, seen.stale_at, seen.lost, seen.lost_backward, seen.backwards = False, None, None, None, 0
         seen.clears = 0
+        if any(call.training for call in seen.learnt):
+            for call in {id(call): call for call in seen.learnt if not call.training}.values():
+                call.mixed_in += 1
+        seen.learnt.clear()
         seen.by_line.clear()
         seen.fresh.clear()
+        last = [
+            p
+            for p, _ in zip(
+                (
+                    p
+                    for group in reversed(optimizer.param_groups)
+                    for p in reversed(group["params"])
+                    if p.grad is not None
+                ),
+                range(2),
+                strict=False,
+            )
+        ]
         seen.used = [
-            Used(weakref.ref(p), weakref.ref(p.grad), p.grad._version) for p in with_gradients[:2] if p.grad is not None
+            Used(weakref.ref(p), weakref.ref(p.grad), p.grad._version)
+            for p in {id(p): p for p in (*with_gradients[:2], *last)}.values()
+            if p.grad is not None
         ]
         rate = optimizer.param_groups[0].get("lr") if optimizer.param_groups else None
         known = facts.learning_rates[-1][1] if facts.learning_rates else None
@@ -297,6 +321,8 @@ class Steps:
         """Return the gradients that a step has used and nobody has cleared since."""
         for seen in self.seen.values():
             seen.signature = self._signature(seen)
+            if seen.signature != seen.left:  # someone changed or cleared them
+                seen.learnt.clear()
         return [
             (seen, one)
             for seen in self.seen.values()
@@ -311,11 +337,13 @@ class Steps:
                 seen.is_stale, seen.stale_at = True, site
         for seen in self.seen.values():
             seen.backwards += 1
-            signature = self._signature(seen)
+            signature = seen.left = self._signature(seen)
             if signature and signature != seen.signature:
                 seen.fresh[site] += 1
                 seen.spent = False
                 seen.by_line[site] += 1
+                if len(seen.learnt) < 1_000:
+                    seen.learnt.extend(call.facts for call in self.watch.calls.reached_last)
                 seen.facts.backward_sites[site] += 1
                 if looked_at(seen.facts.steps + 1):
                     seen.fresh_values = [
@@ -356,6 +384,7 @@ class Steps:
         if seen.by_line:
             seen.facts.dropped[max(seen.by_line.values())] += 1
         seen.by_line.clear()
+        seen.learnt.clear()
         seen.fresh.clear()
         seen.is_stale = False
 
@@ -366,7 +395,11 @@ class Steps:
         ids = {id(p) for p in module.parameters()}
         touched = [seen for seen in self.seen.values() if any(id(p) in ids for p in seen.parameters())]
         for seen in touched:
+            left = [one for one in seen.used if (p := one.parameter()) is not None and id(p) not in ids]
+            stale = seen.is_stale
             self._clear(seen)
+            if left:  # a part of its parameters was cleared, and not these
+                seen.used, seen.is_stale = left, stale
         return touched
 
     def _cleared_module(self, touched: list[Seen] | None, *_: Any, **__: Any) -> None:
@@ -392,9 +425,9 @@ class Steps:
             facts.of_nothing += 1
         facts.exhausted += getattr(parameters, "gi_frame", self) is None
         if owners and not came:
-            forward = any(event.kind == "forward" for seen in owners for event in seen.since)
-            cleared = any(event.kind == "clear" for seen in owners for event in seen.since)
-            if forward or cleared or not any(seen.facts.steps for seen in owners):
+            if any(seen.kinds & {"forward", "clear"} for seen in owners) or not any(
+                seen.facts.steps for seen in owners
+            ):
                 facts.before_backward += 1
             else:
                 facts.after_step += 1
@@ -411,7 +444,12 @@ class Steps:
     def _clipped(self, facts: ClipFacts | None, norm: Any, parameters: Any, *_: Any, **__: Any) -> None:
         """Catch what was used up and has no frame to tell, as a filter: the norm of nothing is 0."""
         unknown = hasattr(parameters, "__next__") and not hasattr(parameters, "gi_frame")
-        if facts is None or facts.times > 20 or not unknown or not isinstance(norm, Tensor) or float(norm) != 0:
+        if facts is None or not unknown:
+            return
+        if facts.times > 20 and not looked_at(facts.times):  # reading the norm makes a device wait
+            facts.not_seen += 1
+            return
+        if not isinstance(norm, Tensor) or float(norm) != 0:
             return
         if any(seen.backwards and any(self._nonzero(p.grad) for p in seen.parameters()) for seen in self.seen.values()):
             facts.of_nothing += 1

@@ -46,7 +46,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from truestep.doctor import sites
+from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
 from truestep.doctor.record import ModelFacts, OptimizerFacts, Record, Site
 
@@ -64,21 +64,23 @@ def look(record: Record) -> Iterator[Finding]:
         mine = [
             model
             for model in record.models
-            if (model.owned_by or [optimizer.number]) == [optimizer.number]
-            and model.parameters == optimizer.parameters
+            if optimizer.number in (model.owned_by or [optimizer.number])
+            and model.parameters >= optimizer.parameters
             and model.calls
             and not any(call.trained for call in model.calls)
         ]
-        others = [model for model in record.models if any(call.trained for call in model.calls) and model not in mine]
-        if not mine or not others:
+        others = [
+            model for model in record.models if model not in mine and mine and judges(record, model, mine[0], optimizer)
+        ]
+        if not mine or not others or not by_itself(optimizer):
             continue
         backward = _backward(optimizer)
         reached = [loss for loss in record.losses if loss.site == backward]
         if not any(loss.reached_of_models[model.number] for loss in reached for model in others):
             continue
-        if any(loss.reached_of_models[model.number] for loss in record.losses for model in mine):
+        if any(p.reached or p.gradients for p in record.parameters if optimizer.number in p.optimizers):
             continue
-        site = _cut(backward, mine[0])
+        site = _given(optimizer, others) or _cut(backward, mine[0])
         yield Finding(
             f"{optimizer.kind} made {optimizer.steps} steps, and no backward has reached any of its {optimizer.parameters} "
             f"parameters, those of {mine[0].kind}: the loss before each step reaches {others[0].kind} only.",
@@ -89,12 +91,41 @@ def look(record: Record) -> Iterator[Finding]:
         )
 
 
+def judges(record: Record, model: ModelFacts, generator: ModelFacts, optimizer: OptimizerFacts) -> bool:
+    """Whether a model is trained in a step of its own, and asked more often than the other makes something: on real data too."""
+    owners = [one for one in record.optimizers if one.number in model.owned_by and one is not optimizer]
+    if not any(call.trained for call in model.calls) or not any(by_itself(one) for one in owners):
+        return False
+    asked = sum(call.trained for call in model.calls)
+    return asked > sum(call.times for call in generator.calls if call.training)
+
+
+def by_itself(optimizer: OptimizerFacts) -> bool:
+    """Whether a backward comes between the steps of other optimizers and its own."""
+    windows = optimizer.windows[1:]
+    alone = 0
+    for window in windows:
+        kinds = [event.kind for event in window.events[:-1] if event.kind in ("backward", "step")]
+        alone += kinds[-1:] == ["backward"]
+    return len(windows) >= 2 and alone >= 0.8 * len(windows)
+
+
 def _backward(optimizer: OptimizerFacts) -> Site | None:
     """Return the line of the backward that comes right before its steps."""
     for window in optimizer.windows[1:] + optimizer.windows[:1]:
         before = [event.site for event in window.events if event.kind == "backward"]
         if before:
             return before[-1]
+    return None
+
+
+def _given(optimizer: OptimizerFacts, others: list[ModelFacts]) -> Site | None:
+    """Return the line that cuts what it gives to the other model, ahead of the optimizer's first step."""
+    for call in (call for model in others for call in model.calls if call.stepped_first == optimizer.first_step + 1):
+        for site in call.stack:
+            statement = sites.statement(site)
+            if statement is not None and set(source.cuts_in(statement)) & {"detach", "detach_", "data"}:
+                return Site(site.file, statement.lineno)
     return None
 
 

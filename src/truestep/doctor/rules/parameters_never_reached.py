@@ -33,6 +33,7 @@ Source: https://github.com/wangle53/CSA-CDGAN/issues/5
 
 from __future__ import annotations
 
+import ast
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -60,9 +61,9 @@ def look(record: Record) -> Iterator[Finding]:
             continue
         if p.called < 3 or p.steps_looked_at < 3 or p.model < 0 or p.evaluating > 0.5 * p.looks or not p.call_sites:
             continue
-        if not any(o.steps - o.without_gradients >= 3 for o in record.optimizers if o.number in p.optimizers):
+        if not any(o.after_backward >= 3 for o in record.optimizers if o.number in p.optimizers):
             continue
-        site = cut(p)
+        site = cut(p, steps_of_its_own(record, p))
         if site is not None:
             groups[site].append(p)
     for site, parameters in groups.items():
@@ -79,17 +80,29 @@ def look(record: Record) -> Iterator[Finding]:
         )
 
 
-def cut(p: ParameterFacts) -> Site | None:
+def steps_of_its_own(record: Record, p: ParameterFacts) -> list[Site]:
+    """Return where optimizers step that have it, if these never step with a gradient."""
+    mine = [o for o in record.optimizers if o.number in p.optimizers]
+    if any(o.steps > o.without_gradients for o in mine):
+        return []
+    return [site for o in mine for site in o.step_sites if site is not None]
+
+
+def cut(p: ParameterFacts, steps: list[Site]) -> Site | None:
     """Return the line that cuts off the output of a parameter's module, near the call of it."""
     if p.called_without_gradients >= 0.8 * p.called:
-        return next((found for site in p.call_sites if (found := source.without_gradients_around(site))), None)
+        around = next((found for site in p.call_sites if (found := source.without_gradients_around(site))), None)
+        return around or next((site for site in p.call_sites if checkpointed(site)), None)
     if p.called_without_gradients:
         return None
+    if own := cut_itself(p):
+        return own
     for site in p.call_sites:  # from the innermost call outwards: what is made of its output?
         statement, function = sites.statement(site), sites.function(site)
         if statement is None or function is None:
             continue
         made = source.targets_of(statement)
+        found: list[int] = []
         for other in [statement, *source.own_statements(function)]:
             cuts = set(source.cuts_in(other)) & {
                 "detach",
@@ -102,16 +115,58 @@ def cut(p: ParameterFacts) -> Site | None:
                 "tolist",
             }
             if cuts and (other is statement or (other.lineno > site.line and source.names_in(other) & made)):
-                return Site(site.file, cutting_line(other))
+                found.append(cutting_line(other))
             if other.lineno > site.line and source.names_in(other) & made:
                 made |= source.targets_of(other)
+        if found:  # of several cuts, the one on the way to its own step
+            ends = [step.line for step in steps if sites.function(step) is function]
+            before = [line for line in found if any(line <= end for end in ends)]
+            return Site(site.file, max(before, default=found[0]))
+    return None
+
+
+def checkpointed(site: Site) -> bool:
+    """Whether a line hands a part to a checkpoint, which lets no gradient in if no input of it asks for one."""
+    statement = sites.statement(site)
+    return statement is not None and any(
+        isinstance(node, ast.Call) and "checkpoint" in source.name_of(node.func).lower()
+        for node in source.expressions(statement)
+    )
+
+
+def cut_itself(p: ParameterFacts) -> Site | None:
+    """Return the line that uses `self.weight.data` or `self.weight.detach()`, if forward uses it in no other way."""
+    name = p.name.rpartition(".")[2]
+    for file in dict.fromkeys(site.file for site in p.call_sites):
+        module = sites.tree(file)
+        kind = (
+            next((n for n in ast.walk(module) if isinstance(n, ast.ClassDef) and n.name == p.part), None)
+            if module
+            else None
+        )
+        methods = {one.name: one for one in kind.body if isinstance(one, ast.FunctionDef)} if kind else {}
+        if "forward" not in methods:
+            continue
+        inside = {source.name_of(one.func) for one in ast.walk(methods["forward"]) if isinstance(one, ast.Call)}
+        run = [node for method in {"forward", *inside} & set(methods) for node in ast.walk(methods[method])]
+        uses = sum(isinstance(node, ast.Attribute) and ast.unparse(node) == f"self.{name}" for node in run)
+        changed = {id(node.value) for node in run if isinstance(node, ast.Attribute) and node.attr.endswith("_")}
+        cuts = [
+            node
+            for node in run
+            if isinstance(node, ast.Attribute)
+            and node.attr in ("data", "detach")
+            and isinstance(node.ctx, ast.Load)
+            and ast.unparse(node.value) == f"self.{name}"
+            and id(node) not in changed
+        ]
+        if cuts and len(cuts) == uses:
+            return Site(file, cuts[0].end_lineno or cuts[0].lineno)
     return None
 
 
 def cutting_line(statement: object) -> int:
     """Return the line in a statement of several lines, on which it is cut."""
-    import ast
-
     for node in ast.walk(statement) if isinstance(statement, ast.stmt) else ():
         if isinstance(node, ast.Attribute) and node.attr in ("detach", "detach_", "data", "item", "numpy", "tolist"):
             return node.end_lineno or node.lineno

@@ -33,13 +33,15 @@ Source: https://github.com/garlic-byte/yolov8_distillation/issues/1
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
 
-from truestep.doctor import flow
+from truestep.doctor import flow, sites
 from truestep.doctor.findings import Finding
-from truestep.doctor.record import Record
+from truestep.doctor.reading import ON_PURPOSE
+from truestep.doctor.record import CallFacts, ModelFacts, Record, Site
 
 SEVERITY = "warning"
 
@@ -52,6 +54,8 @@ def look(record: Record) -> Iterator[Finding]:
     loads = Counter(load.site for load in record.loads if load.what == "model" and load.step)
     for model in record.models:
         calls = [call for call in model.calls if call.stepped and call.site is not None and model.owned_by]
+        earlier = lessons(record, model)
+        calls = [call for call in calls if call not in earlier]
         steps = sum(call.stepped for call in calls)
         texts = [flow.text_of(call.site) for call in calls if call.site is not None]
         still = all(not call.training for call in calls)
@@ -61,7 +65,7 @@ def look(record: Record) -> Iterator[Finding]:
         if (
             steps < 3
             or not (teacher or target)
-            or any(call.training and call.trained for call in model.calls if teacher)
+            or any(call.training and call.trained and call not in earlier for call in model.calls if teacher)
         ):
             continue
         owner = next(one for one in record.optimizers if one.number == model.owned_by[-1])
@@ -74,3 +78,99 @@ def look(record: Record) -> Iterator[Finding]:
             "warning",
             [call.site for call in calls if call.site][:1],
         )
+    for model in record.models:
+        yield from noisy(record, model)
+    yield from one_object(record)
+
+
+def lessons(record: Record, model: ModelFacts) -> list[CallFacts]:
+    """Return the calls of a model's own training, in training mode, if all came before it stood still beside a student."""
+    lively = [call for call in model.calls if call.stepped and call.training]
+    still = [call for call in model.calls if call.stepped and not call.training]
+    if not (lively and still) or max(call.last_step for call in lively) >= min(call.stepped_first for call in still):
+        return []
+    losses = {number for call in still for number in call.losses}
+    students = [
+        other
+        for other in record.models
+        if other is not model
+        and any(call.training and losses & set(call.losses) for call in other.calls)
+        and set(other.owned_by) & set(model.owned_by)
+    ]
+    return lively if students and not losses & {number for call in lively for number in call.losses} else []
+
+
+def noisy(record: Record, model: ModelFacts) -> Iterator[Finding]:
+    """Yield a teacher that was trained, and now teaches with its dropout and batch norm still in training mode."""
+    trained = [call for call in model.calls if call.stepped]
+    taught = [
+        call
+        for call in model.calls
+        if call.training and not call.gradients and call.restless and call.site and not call.trained
+    ]
+    taught = [
+        call
+        for call in taught
+        if TEACHER.search(flow.text_of(call.site)) and not flow.speaks_of(call.stack, ON_PURPOSE)  # pyright: ignore[reportArgumentType]
+    ]
+    times, change = sum(call.times for call in taught), model.probes.get("modes")
+    if not trained or times < 3 or sum(call.repeated for call in taught) or change is None or change < 1e-3:
+        return
+    first, last = min(call.first_step for call in taught), max(call.last_step for call in trained)
+    students = [
+        other
+        for other in record.models
+        if other is not model and any(call.stepped >= 3 and call.last_step >= first for call in other.calls)
+    ]
+    if last >= first or any(call.stepped and call.last_step < first for other in students for call in other.calls):
+        return
+    if students and any(flow.learnt_from(call.stack, record.losses) for call in taught):
+        yield Finding(
+            f"{model.kind}, a teacher that was trained before, was asked {times} times with "
+            f"{', '.join(taught[0].restless[:3])} in training mode: in evaluation mode its answers move by up to "
+            f"{change:.2g} of their standard deviation.",
+            taught[0].site,
+            "teacher.eval()  # before the student is trained",
+            {"calls": times, "change in evaluation mode": change},
+            "warning",
+        )
+
+
+def one_object(record: Record) -> Iterator[Finding]:
+    """Yield a target network that is the very model that it is copied from again and again."""
+    times = Counter(load.site for load in record.loads if load.what == "model" and load.itself and load.step)
+    for site, n in times.items():
+        statement = sites.statement(site)
+        if site is None or n < 2 or not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
+            continue
+        call = statement.value
+        given = call.args[0] if call.args else None
+        if not isinstance(call.func, ast.Attribute) or not isinstance(given, ast.Call):
+            continue
+        if not isinstance(given.func, ast.Attribute) or given.func.attr != "state_dict":
+            continue
+        one, other = ast.unparse(call.func.value), ast.unparse(given.func.value)
+        if one == other or "target" not in one.lower():
+            continue
+        yield Finding(
+            f"{n} times '{one}' was given the weights of '{other}', and both are one object: what shall stay fixed in between "
+            "moves with every step.",
+            renamed(site, one) or site,
+            f"{one} = copy.deepcopy({other})",
+            {"copies": n},
+            "warning",
+            [site],
+        )
+
+
+def renamed(site: Site, name: str) -> Site | None:
+    """Return where a name is given to what has another name."""
+    module = sites.tree(site.file)
+    for node in ast.walk(module) if module else ():
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Name | ast.Attribute)
+            and any(ast.unparse(target) == name for target in node.targets)
+        ):
+            return Site(site.file, node.lineno)
+    return None

@@ -39,7 +39,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.record import Record
+from truestep.doctor.record import CallFacts, Record
 
 SEVERITY = "error"
 
@@ -54,7 +54,9 @@ def look(record: Record) -> Iterator[Finding]:
         steps = sum(call.stepped for call in still)
         after = sum(call.stepped_after_evaluation for call in still)
         first = min(call.stepped_first for call in still)
-        if after < 3 or after < 0.8 * steps or first < min(call.stepped_first for call in lively):
+        if after < 3 or after < 0.8 * steps:
+            continue
+        if first < min(call.stepped_first for call in lively) and not in_turns(lively, still):
             continue
         call = max(still, key=lambda one: one.stepped)
         yield Finding(
@@ -68,3 +70,12 @@ def look(record: Record) -> Iterator[Finding]:
                 "dropout and batch norm parts": len(model.restless),
             },
         )
+
+
+def in_turns(lively: list[CallFacts], still: list[CallFacts]) -> bool:
+    """Whether one line was learnt from in evaluation mode, then in training mode, and then in evaluation mode again."""
+    for site in {call.site for call in lively} & {call.site for call in still}:
+        began = min(call.stepped_first for call in lively if call.site == site)
+        if sum(call.last_step > began for call in still if call.site == site):
+            return True
+    return False

@@ -59,10 +59,9 @@ def look(record: Record) -> Iterator[Finding]:
         still = [call for call in model.calls if call.stepped and not call.training]
         steps = sum(call.stepped for call in still)
         after = sum(call.stepped_after_evaluation for call in still)
-        if not lively or steps < 3 or after > 0.2 * steps or not model.eval_sites:
-            continue
-        turns = min(c.stepped_first for c in lively) < min(c.stepped_first for c in still)
-        back = max(c.last_step for c in lively) > min(c.stepped_first for c in still)
+        enough = bool(lively and model.eval_sites) and steps >= 3 and after <= 0.2 * steps
+        turns = enough and min(c.stepped_first for c in lively) < min(c.stepped_first for c in still)
+        back = enough and max(c.last_step for c in lively) > min(c.stepped_first for c in still)
         apart = {(c.site, *c.passes) for c in lively}.isdisjoint({(c.site, *c.passes) for c in still})
         if turns and back and apart:
             yield Finding(
@@ -70,6 +69,18 @@ def look(record: Record) -> Iterator[Finding]:
                 _backward(record, still),
                 "leave backward() and step() out of the evaluation, and put it under torch.no_grad()",
                 {"steps in evaluation mode": steps, "steps in training mode": sum(c.stepped for c in lively)},
+            )
+            return
+        mixed = [call for call in model.calls if not call.training and call.mixed_in >= 2 and not call.stepped]
+        mixed = [call for call in mixed if call.trained >= 2 * call.mixed_in]
+        times, learnt = max((call.mixed_in for call in mixed), default=0), sum(call.trained for call in mixed)
+        if mixed and lively and model.eval_sites and 4 * times < sum(call.stepped for call in lively):
+            yield Finding(
+                f"{learnt} backward passes in evaluation mode left gradients, and the next of {times} training steps applied "
+                "them: an evaluation that learns.",
+                _backward(record, mixed),
+                "leave backward() out of the evaluation, and put it under torch.no_grad()",
+                {"backward passes in evaluation mode": learnt, "steps with their gradients": times},
             )
             return
     for loader in record.loaders:
