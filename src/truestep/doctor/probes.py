@@ -247,7 +247,7 @@ def _mixing(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
         "input": tuple(inputs[0].shape),
         "output": output,
     }
-    if moved > MIXED and len(before.outputs) == len(after.outputs):
+    if (moved > MIXED or own < MIXED) and len(before.outputs) == len(after.outputs):
         for (name, site, a, given), (_, _, b, _) in zip(before.outputs, after.outputs, strict=True):
             if a.shape == b.shape and not _confined(a, b, batch):
                 return found | {"operation": name, "site": site, "given": given}

@@ -72,6 +72,23 @@ SHAPES = {"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "c
 
 
 def look(record: Record) -> Iterator[Finding]:
+    for model in record.models:
+        probe = model.probes.get("batch") or {}
+        given = probe.get("given", ())
+        if (
+            model.reached
+            and probe.get("operation") in RECURRENT | ATTENTION
+            and max(probe["moved"], probe["own"]) < 1e-6
+            and len(given) == 3
+            and given[0] == probe["batch"] != given[1] > 1
+        ):
+            yield Finding(
+                f"The outputs do not depend on the inputs: '{probe['operation']}' was given {given}, and took the "
+                f"{probe['batch']} examples for places.",
+                probe["site"],
+                "batch_first=True, or give it (time, batch, features)",
+                {"batch": probe["batch"], "itself moved": probe["own"], "operation": probe["operation"]},
+            )
     for _, probe in mixed(record):
         operation, given = probe["operation"], probe["given"]
         if operation in RECURRENT | ATTENTION:

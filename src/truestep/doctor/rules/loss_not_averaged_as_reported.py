@@ -126,7 +126,9 @@ def _in(
             by = named.get(ast.unparse(divisor)) or _length(divisor, nodes, module) or ast.unparse(divisor)
             passes = _passes(nodes, node, file, loaders)
             of_batches = re.fullmatch(r"len\([\w.\[\]\"\']+\)", by) and BATCHES.search(by) and "dataset" not in by
-            of_examples = re.fullmatch(r"len\([\w.\[\]\"\']+\.dataset\)|len\((\w+_)?(datasets?|data|set|ds)(_\w+)?\)", by)
+            of_examples = re.fullmatch(
+                r"len\([\w.\[\]\"\']+\.dataset\)|len\((\w+_)?(datasets?|data|set|ds)(_\w+)?\)", by
+            )
             of_examples = of_examples or _strided(nodes, node) == ast.unparse(divisor)
             if is_mean and of_examples:
                 words, fix = (
@@ -188,7 +190,9 @@ def _means(nodes: list[ast.AST]) -> set[str]:
             for target in node.targets:
                 if isinstance(target, ast.Name) and not re.search(r"\bmean\(", ast.unparse(node.value)):
                     found.discard(target.id)
-    return {one for one in found if any(isinstance(n, ast.Call) and ast.unparse(n.func) == f"{one}.backward" for n in nodes)}
+    return {
+        one for one in found if any(isinstance(n, ast.Call) and ast.unparse(n.func) == f"{one}.backward" for n in nodes)
+    }
 
 
 def _length(divisor: ast.expr, nodes: list[ast.AST], module: ast.Module) -> str | None:
@@ -256,7 +260,7 @@ def _padded(divisor: ast.expr, passes: list[PassFacts]) -> tuple[int, int] | Non
     sides = [ast.unparse(divisor.left), ast.unparse(divisor.right)]
     if not any(re.fullmatch(r"len\([\w.]+\)", one) and BATCHES.search(one) for one in sides):
         return None
-    if not any(re.search(r"batch|bs\b", one, re.IGNORECASE) and "len(" not in one or one.isdigit() for one in sides):
+    if not any((re.search(r"batch|bs\b", one, re.IGNORECASE) and "len(" not in one) or one.isdigit() for one in sides):
         return None
     number = next((int(one) for one in sides if one.isdigit()), None)
     for one in passes:
