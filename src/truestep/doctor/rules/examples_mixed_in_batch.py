@@ -99,6 +99,9 @@ def look(record: Record) -> Iterator[Finding]:
             fix = "keep the batch as dimension 0: permute or transpose first, then reshape"
         else:
             continue
+        batch_first = given[1:2] == (probe["batch"],) == probe["gave"][:1]
+        if probe["dim"] and (operation not in SHAPES or not batch_first):
+            continue  # it may mean to: the nodes of a graph over time
         yield Finding(
             f"With the first of {probe['batch']} examples changed, the outputs of the others moved by {probe['moved']:.2g} of "
             f"their standard deviation; '{operation}' mixed them, given {given}.",
