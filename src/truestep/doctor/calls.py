@@ -191,7 +191,7 @@ class Calls:
                 site, bare.training, gradients, first_step=self.watch.record.steps, stack=sites.stack()
             )
             known.facts.calls.append(facts)
-        if gradients and self.watch.record.backwards < 3:
+        if gradients and self.watch.record.backwards < self.watch.losses.traced:
             self.watch.losses.trace(on=True)
         facts.times += 1
         facts.last_step = self.watch.record.steps

@@ -41,6 +41,7 @@ ELEMENTWISE = ("AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0", "
 CHAIN = 12  # operations that are followed from a loss's input
 NODES = 20_000  # of a graph that are walked
 TRACED = 3  # backwards whose operations remember the line that made them
+LATER = 6  # lines of a backward whose second graph is traced, wherever in the run they come
 MARK = "truestep"
 
 
@@ -55,6 +56,7 @@ class Losses:
         self.watch = watch
         self.by_site: dict[Site | None, LossFacts] = {}
         self.tracing = False
+        self.traced = TRACED  # the number of backwards up to which operations are traced
         self.inside = False  # a backward is under way
         self.was = (False, True)
         self.alive: list[tuple[int, weakref.ref[Sentinel]]] = []
@@ -87,6 +89,10 @@ class Losses:
         if facts is None:
             facts = self.by_site[site] = LossFacts(len(watch.record.losses), site, sites.stack())
             watch.record.losses.append(facts)
+            if 1 <= facts.number < LATER:
+                self.traced = max(
+                    self.traced, watch.record.backwards + 3
+                )  # its own graph is there already: the next ones
         facts.times += 1
         watch.record.backwards += 1
         keep = args[1] if len(args) > 1 else kwargs.get("retain_graph")
@@ -110,7 +116,7 @@ class Losses:
         watch.steps.after_backward(site, said[2] if said else [])
         watch.loaders.backward()
         watch.event("backward", said[0].number if said else -1)
-        if watch.record.backwards >= TRACED:
+        if watch.record.backwards >= self.traced:
             self.trace(on=False)
 
     def _value(self, facts: LossFacts, value: float) -> None:

@@ -113,7 +113,7 @@ class Loaders:
         self.numbers = -1
         self.made: dict[int, tuple[weakref.ref[Any], Site | None]] = {}  # of Subsets, by id
         self.given: dict[tuple[int, int], Given] = {}
-        self.seeded: list[Site | None] = []
+        self.seeded: list[list[Site]] = []
         self.samplers: weakref.WeakKeyDictionary[Any, SamplerFacts] = weakref.WeakKeyDictionary()
         self.current = -1
 
@@ -169,7 +169,7 @@ class Loaders:
 
     def _seeding(self, *_: Any, **__: Any) -> None:
         if len(self.seeded) < 8:
-            self.seeded.append(sites.here())
+            self.seeded.append(sites.stack(4))
 
     def _describe(self, seen: Seen, loader: DataLoader[Any]) -> None:
         facts, dataset = seen.facts, loader.dataset
@@ -541,6 +541,10 @@ def _look_closely(facts: InputFacts, values: Tensor) -> None:
     if not facts.floating:
         return
     facts.low, facts.high = float(values.min()), float(values.max())
+    different = sampled(values[:64]).unique(dim=0)
+    if len(different) >= 16:
+        counts = sorted(len(column.unique()) for column in different.T)
+        facts.fine = counts[len(counts) // 2] >= 0.95 * len(different)
     numbers = sampled(values).double()
     facts.whole = bool((numbers == numbers.round()).all())
     twice = numbers * 255 * 255

@@ -210,20 +210,27 @@ class _Steps(TorchFunctionMode):
         return result
 
 
-def _mixing(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
-    """Change the first example, and say how far the outputs of the others move and which operation mixed them."""
+def _mixing(twin: nn.Module, args: Any, kwargs: Any, dim: int = 0) -> dict[str, Any]:
+    """Change the first example, and say how far the outputs of the others move and which operation mixed them.
+
+    Args:
+        twin: a copy of the model.
+        args: what it is given.
+        kwargs: likewise.
+        dim: the dimension of the batch in the inputs: 1 of (time, batch, features).
+    """
     inputs = tensors_in((args, dict(kwargs)))
-    if not inputs or inputs[0].ndim < 2 or inputs[0].shape[0] < 3:
+    if not inputs or inputs[0].ndim < 2 or inputs[0].shape[dim] < 3:
         return {}
-    batch = inputs[0].shape[0]
+    batch = inputs[0].shape[dim]
 
     def changed(tensor: Tensor) -> Tensor:
         tensor = tensor.detach().clone()
-        if tensor.ndim and tensor.shape[0] == batch:
-            tensor[0] = tensor[batch // 2]
+        if tensor.ndim > dim and tensor.shape[dim] == batch:
+            tensor.select(dim, 0).copy_(tensor.select(dim, batch // 2))
         return tensor
 
-    if torch.equal(inputs[0][0], inputs[0][batch // 2]):
+    if torch.equal(inputs[0].select(dim, 0), inputs[0].select(dim, batch // 2)):
         return {}
     before, after = _Steps(), _Steps()
     states = torch.get_rng_state()
@@ -237,6 +244,11 @@ def _mixing(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
             scale = a.float().std().clamp(min=1e-12)
             moved = max(moved or 0.0, float((a[1:].float() - b[1:].float()).abs().max() / scale))
             own = max(own, float((a[0].float() - b[0].float()).abs().max() / scale))
+    shape = tuple(inputs[0].shape)
+    if moved is None and dim == 0 and len(shape) == 3 and len(tensors_in((args, dict(kwargs)))) == 1:
+        shapes = [tuple(t.shape) for t in tensors_in(first)]
+        if len(shapes) == 1 and len(shapes[0]) == 2 and shapes[0][0] == shape[1] != shape[0]:
+            return _mixing(twin, args, kwargs, 1)
     if moved is None:
         return {"batch": batch, "shapes": [tuple(t.shape) for t in tensors_in(first)][:3]}
     output = next(tuple(t.shape) for t in tensors_in(first) if t.ndim and t.shape[0] == batch)
@@ -244,13 +256,14 @@ def _mixing(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
         "batch": batch,
         "moved": moved,
         "own": own,
-        "input": tuple(inputs[0].shape),
+        "input": shape,
+        "dim": dim,
         "output": output,
     }
-    if moved > MIXED and len(before.outputs) == len(after.outputs):
+    if (moved > MIXED or own < MIXED) and len(before.outputs) == len(after.outputs):
         for (name, site, a, given), (_, _, b, _) in zip(before.outputs, after.outputs, strict=True):
             if a.shape == b.shape and not _confined(a, b, batch):
-                return found | {"operation": name, "site": site, "given": given}
+                return found | {"operation": name, "site": site, "given": given, "gave": tuple(a.shape)}
     return found
 
 

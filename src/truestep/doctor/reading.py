@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -423,3 +424,16 @@ def cleared_by_hand(optimizer: OptimizerFacts) -> Site | None:
             if zeroed or (isinstance(node, ast.Call) and source.name_of(node.func) == "zero_grad"):
                 return Site(step.file, statement.lineno)
     return step
+
+
+def overshot(record: Record) -> bool:
+    """Whether the first steps threw the only loss far up, by changing weights several times over, and it never got better."""
+    losses = [loss for loss in record.losses if loss.times >= 15]
+    optimizers = [one for one in record.optimizers if one.steps]
+    if len(losses) != 1 or len(optimizers) != 1 or not optimizers[0].update_ratios:
+        return False
+    values = [value for _, value in losses[0].values]
+    if len(values) < 15 or not values[0] > 0:
+        return False
+    last = statistics.median(values[-len(values) // 3 :])
+    return optimizers[0].update_ratios[0] > 3 and max(values[:15]) > 30 * values[0] and last > 0.8 * values[0]

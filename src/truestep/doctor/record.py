@@ -301,7 +301,7 @@ class PassFacts:
     smallest: int = 0  # examples of its smallest batch
     schedules: Counter[int] = field(default_factory=Counter)  # steps of each scheduler meanwhile
     model: int = -1  # the first that was called with gradients meanwhile
-    seeded: list[Site | None] = field(default_factory=list)  # where torch.manual_seed was called since the last pass
+    seeded: list[list[Site]] = field(default_factory=list)  # stacks of torch.manual_seed since the last pass
 
 
 @dataclass
@@ -324,6 +324,7 @@ class InputFacts:
     low: float = 0.0
     high: float = 0.0
     whole: bool = False  # whether all numbers are integers
+    fine: bool = False  # whether different examples hardly ever have the same number in a column
     whole_by_255: bool = False  # whether they are integers divided by 255 twice
     rescaled: bool = (
         False  # whether the model begins with a norm or an embedding, or its code knows how pixels are scaled

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
 
 
+IN_ALL = re.compile(r"(train|total|max|num|all)\w*_(steps|iters|iterations|updates)$", re.IGNORECASE)
 RATES = 20_000  # of a schedule that are kept
 
 
@@ -105,4 +108,18 @@ def _unit(schedule: Any) -> int | None:
         if isinstance(value, int):
             return value
     milestones = getattr(schedule, "milestones", None)
-    return max(milestones) if milestones else None
+    if milestones:
+        return max(milestones)
+    return max((count for rule in getattr(schedule, "lr_lambdas", ()) for count in _steps_of(rule)), default=None)
+
+
+def _steps_of(rule: Any) -> list[int]:
+    """Return the numbers of steps in all that a function for the rate is bound to, by their names."""
+    bound = dict(getattr(rule, "keywords", None) or {})
+    function = getattr(rule, "func", rule)
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        for name, cell in zip(code.co_freevars, getattr(function, "__closure__", None) or (), strict=False):
+            with suppress(ValueError):  # not filled yet
+                bound[name] = cell.cell_contents
+    return [value for name, value in bound.items() if IN_ALL.search(name) and type(value) is int and value > 0]

@@ -72,6 +72,23 @@ SHAPES = {"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "c
 
 
 def look(record: Record) -> Iterator[Finding]:
+    for model in record.models:
+        probe = model.probes.get("batch") or {}
+        given = probe.get("given", ())
+        if (
+            model.reached
+            and probe.get("operation") in RECURRENT | ATTENTION
+            and max(probe["moved"], probe["own"]) < 1e-6
+            and len(given) == 3
+            and given[0] == probe["batch"] != given[1] > 1
+        ):
+            yield Finding(
+                f"The outputs do not depend on the inputs: '{probe['operation']}' was given {given}, and took the "
+                f"{probe['batch']} examples for places.",
+                probe["site"],
+                "batch_first=True, or give it (time, batch, features)",
+                {"batch": probe["batch"], "itself moved": probe["own"], "operation": probe["operation"]},
+            )
     for _, probe in mixed(record):
         operation, given = probe["operation"], probe["given"]
         if operation in RECURRENT | ATTENTION:
@@ -82,6 +99,9 @@ def look(record: Record) -> Iterator[Finding]:
             fix = "keep the batch as dimension 0: permute or transpose first, then reshape"
         else:
             continue
+        batch_first = given[1:2] == (probe["batch"],) == probe["gave"][:1]
+        if probe["dim"] and (operation not in SHAPES or not batch_first):
+            continue  # it may mean to: the nodes of a graph over time
         yield Finding(
             f"With the first of {probe['batch']} examples changed, the outputs of the others moved by {probe['moved']:.2g} of "
             f"their standard deviation; '{operation}' mixed them, given {given}.",

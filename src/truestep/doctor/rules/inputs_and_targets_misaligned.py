@@ -75,4 +75,26 @@ def _shuffled(statement: ast.stmt) -> str:
         order = value.slice
         made = isinstance(order, ast.Call) and ast.unparse(order.func) in ORDERS and not order.keywords
         return ast.unparse(value.value) if own and made else ""
+    return _mixed_with_others(statement)
+
+
+def _mixed_with_others(statement: ast.stmt) -> str:
+    """Return the name of what a statement adds to itself in an order that it makes: `a * x + (1 - a) * x[randperm(n)]`."""
+    if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.BinOp):
+        return ""
+    if not isinstance(statement.value.op, ast.Add):
+        return ""
+    for mine, others in (
+        (statement.value.left, statement.value.right),
+        (statement.value.right, statement.value.left),
+    ):
+        for node in ast.walk(others):
+            if (
+                isinstance(node, ast.Subscript)
+                and isinstance(node.value, ast.Name)
+                and isinstance(node.slice, ast.Call)
+            ):
+                made = ast.unparse(node.slice.func) in ORDERS and not node.slice.keywords
+                if made and any(isinstance(one, ast.Name) and one.id == node.value.id for one in ast.walk(mine)):
+                    return node.value.id
     return ""

@@ -52,7 +52,10 @@ ENOUGH = 12  # examples, to speak of their scale
 
 
 def look(record: Record) -> Iterator[Finding]:
+    changing = {loader.number for loader in record.loaders if loader.changed_by_reading is not None}
     for model in record.models:
+        if any(one.loader in changing for one in record.inputs if one.model == model.number):
+            continue  # each reading scales them once more
         inputs = [one for one in record.inputs if one.model == model.number and one.floating and one.read]
         trained = [one for one in inputs if one.call.stepped and one.means and not one.computed]
         evaluated = [one for one in inputs if not one.call.trained and not one.call.gradients and one.read >= ENOUGH]

@@ -34,7 +34,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import KINDS
+from truestep.doctor.reading import KINDS, overshot
 from truestep.doctor.record import Record
 
 SEVERITY = "warning"
@@ -52,6 +52,19 @@ def look(record: Record) -> Iterator[Finding]:
         return
     first, last = median(values[:3]), median(values[-len(values) // 3 :])
     ratio = median(optimizer.update_ratios[1:])
+    highest = max(values[:15])
+    if overshot(record):
+        rate = optimizer.learning_rates[0][1] if optimizer.learning_rates else float("nan")
+        yield Finding(
+            f"With {optimizer.kind} at a learning rate of {rate:g} the first step changed weights by "
+            f"{optimizer.update_ratios[0]:.0%} of their size, the loss went from {values[0]:.3g} to {highest:.3g}, and it ended "
+            f"at {last:.3g}.",
+            optimizer.site,
+            f"lr={rate / 10:g}",
+            {"learning rate": rate, "loss at first": values[0], "highest": highest, "loss at last": last},
+            "warning",
+        )
+        return
     diverged = not math.isfinite(last)
     if first <= 0 or not (last > 3 * first or diverged) or not (ratio > 0.3 or not math.isfinite(ratio)):
         return

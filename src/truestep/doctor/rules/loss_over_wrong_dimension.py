@@ -64,13 +64,16 @@ def look(record: Record) -> Iterator[Finding]:
 def _of_linear(op: LossOp) -> bool:
     """Whether scores (N, T, C) with T equal to C come straight from a layer that puts classes last."""
     chain = logits(op) or ()
-    if len(chain) < 3 or len(chain[0].shape) != 3:
+    if len(chain) < 2 or len(chain[0].shape) != 3:
         return False
     shape = chain[0].shape
     if chain[0].facts.get("dim") != 1 or shape[1] != shape[2] or shape[0] < 2:
         return False
+    if chain[1].name == "AddBackward0" and chain[1].shape == shape and chain[1].inputs == [shape, shape[2:]]:
+        return True  # the bias of a linear layer, one number a class
     return (
-        chain[1].name in RESHAPES
+        len(chain) >= 3
+        and chain[1].name in RESHAPES
         and chain[2].name in ("AddmmBackward0", "MmBackward0")
         and chain[2].shape
         == (

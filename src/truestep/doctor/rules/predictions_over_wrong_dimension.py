@@ -41,12 +41,23 @@ from collections.abc import Iterator
 
 from truestep.doctor import sites
 from truestep.doctor.findings import Finding
-from truestep.doctor.record import CallFacts, Record, Site
+from truestep.doctor.record import CallFacts, ModelFacts, Record, Site
 
 SEVERITY = "error"
 
 
 def look(record: Record) -> Iterator[Finding]:
+    for model in record.models:
+        for call in model.calls:
+            if model.reached and call.site is not None and len(call.output) == 4 and call.times >= 2:
+                for line, text in _over_batch(record, model, call):
+                    yield Finding(
+                        f"'{text}' of scores of shape {call.output} chooses among the {call.output[0]} examples of the batch; "
+                        "the loss has the classes in dimension 1.",
+                        Site(call.site.file, line),
+                        text.replace("0)", "1)"),
+                        {"scores": call.output},
+                    )
     for model in record.models:
         for call in model.calls:
             if (
@@ -64,6 +75,52 @@ def look(record: Record) -> Iterator[Finding]:
                         "scores.argmax(dim=1)",
                         {"scores": call.output},
                     )
+
+
+def _over_batch(record: Record, model: ModelFacts, call: CallFacts) -> Iterator[tuple[int, str]]:
+    """Yield the classes of pixels that are chosen over dimension 0, of outputs whose classes the loss has in dimension 1."""
+    around, source = sites.function(call.site), sites.statement(call.site)
+    shape = call.output
+    learnt = {
+        op.input_shape[1:2]
+        for loss in record.losses
+        for one in model.calls
+        if one.losses.get(loss.number)
+        for op in loss.ops
+        if op.kind == "nll" and len(op.input_shape) == 4
+    }
+    if learnt != {shape[1:2]} or around is None or not isinstance(source, ast.Assign) or len(source.targets) != 1:
+        return
+    name = ast.unparse(source.targets[0])
+    given = [node for node in ast.walk(around) if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name]
+    if not isinstance(source.value, ast.Call) or not isinstance(source.targets[0], ast.Name):
+        return
+    compared = {
+        ast.unparse(side)
+        for node in ast.walk(around)
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq)
+        for side in (node.left, *node.comparators)
+    }
+    for node in ast.walk(around):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call) or node.lineno <= source.lineno:
+            continue
+        if any(source.lineno < one.lineno <= node.lineno for one in given):
+            continue
+        value, target = ast.unparse(node.value), node.targets[0]
+        chosen = target.elts[-1] if isinstance(target, ast.Tuple) else target
+        pairs = isinstance(target, ast.Tuple) and value in (
+            f"torch.max({name}, 0)",
+            f"{name}.max(0)",
+            f"{name}.max(dim=0)",
+        )
+        one = value in (
+            f"{name}.argmax(0)",
+            f"{name}.argmax(dim=0)",
+            f"torch.argmax({name}, 0)",
+            f"torch.argmax({name}, dim=0)",
+        )
+        if (pairs or one or value == f"torch.max({name}, dim=0)") and ast.unparse(chosen) in compared:
+            yield node.lineno, value
 
 
 def _wrong(call: CallFacts) -> Iterator[tuple[int, str]]:

@@ -32,7 +32,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.record import Record
+from truestep.doctor.reading import loops
+from truestep.doctor.record import Record, Site
 
 SEVERITY = "warning"
 
@@ -54,7 +55,7 @@ def look(record: Record) -> Iterator[Finding]:
             continue
         if len({one.first_step for one in passes}) != len(passes):
             continue
-        seeded = Counter(place for one in passes[1:] for place in set(one.seeded) if place)
+        seeded = Counter(place for one in passes[1:] for place in {_in_loop(stack) for stack in one.seeded if stack})
         where = next((place for place, times in seeded.items() if times >= len(passes) - 1), None)
         if where is not None:
             yield Finding(
@@ -66,3 +67,8 @@ def look(record: Record) -> Iterator[Finding]:
                 severity=SEVERITY,
                 related=[site] if site else [],
             )
+
+
+def _in_loop(stack: list[Site]) -> Site:
+    """Return the innermost of some lines that is in a loop: a helper's own line runs as often as it is called."""
+    return next((site for site in stack if loops(site)), stack[0])

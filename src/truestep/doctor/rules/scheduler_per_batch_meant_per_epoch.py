@@ -109,7 +109,10 @@ def _epochs(record: Record, schedule: ScheduleFacts) -> int | None:
 def _epochs_in_code(schedule: ScheduleFacts) -> int | None:
     """Return the number of epochs of a run without loaders: a loop whose name says epoch around one over batches."""
     around = [loop for site in schedule.step_stack for loop in loops(site) if isinstance(loop, ast.For)]
-    if len(around) < 2 or words(identifiers(around[0].target)) & EPOCHS:
+    over = [one for site in schedule.step_stack for one in _comprehensions(site)]
+    if over and around and not any(words(identifiers(one.target)) & EPOCHS for one in over):
+        around = [around[0], *around]  # batches are gone over in a comprehension
+    elif len(around) < 2 or words(identifiers(around[0].target)) & EPOCHS:
         return None
     outer = next((loop for loop in around[1:] if words(identifiers(loop.target)) & EPOCHS), None)
     if outer is None:
@@ -117,6 +120,19 @@ def _epochs_in_code(schedule: ScheduleFacts) -> int | None:
     if _says_epochs(schedule.site):
         return schedule.unit
     return next((turns for one in schedule.step_stack if (turns := _turns(outer, one)) is not None), None)
+
+
+def _comprehensions(site: Site) -> list[ast.comprehension]:
+    """Return what the comprehensions in the statement at a line go over."""
+    statement = sites.statement(site)
+    if not isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr | ast.Return):
+        return []
+    return [
+        one
+        for node in ast.walk(statement)
+        if isinstance(node, ast.ListComp | ast.GeneratorExp) and isinstance(node.elt, ast.Call)
+        for one in node.generators
+    ]
 
 
 def _turns(loop: ast.For, site: Site) -> int | None:
@@ -133,8 +149,32 @@ def _turns(loop: ast.For, site: Site) -> int | None:
             for target in node.targets
             if isinstance(target, ast.Name) and target.id == end.id
         }
+    if isinstance(end, ast.Attribute) and module is not None:
+        values = set(_kept_as(end.attr, module))
     value = values.pop() if len(values) == 1 else None
     return value if isinstance(value, int) else None
+
+
+def _kept_as(attribute: str, module: ast.Module) -> Iterator[object]:
+    """Yield what a file gives to an attribute of this name: in a class, to an object or as an argument."""
+    for node in ast.walk(module):
+        value = None
+        if isinstance(node, ast.keyword) and node.arg == attribute:
+            value = node.value
+        elif isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(identifiers(target).split()[:1] == [attribute] or _is(target, attribute) for target in targets):
+                value = node.value
+        elif isinstance(node, ast.Call) and any(
+            isinstance(one, ast.Constant) and str(one.value).lstrip("-") == attribute for one in node.args[:1]
+        ):
+            yield None  # an argument of the command line
+        if value is not None:
+            yield value.value if isinstance(value, ast.Constant) else None
+
+
+def _is(target: ast.expr, attribute: str) -> bool:
+    return isinstance(target, ast.Attribute) and target.attr == attribute
 
 
 def _says_epochs(site: Site | None) -> bool:

@@ -36,7 +36,7 @@ from truestep.doctor.findings import Finding
 from truestep.doctor.record import Record
 
 SEVERITY = "error"
-KINDS = ("OneCycleLR", "CosineAnnealingLR", "PolynomialLR", "LinearLR")
+KINDS = ("OneCycleLR", "CosineAnnealingLR", "PolynomialLR", "LinearLR", "LambdaLR")
 
 
 def look(record: Record) -> Iterator[Finding]:

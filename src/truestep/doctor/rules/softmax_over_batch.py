@@ -58,7 +58,7 @@ def look(record: Record) -> Iterator[Finding]:
         )
         return
     for model, probe in mixed(record):
-        if probe["operation"] in NAMES:
+        if probe["operation"] in NAMES and not probe["dim"]:
             yield Finding(
                 f"{model.kind} mixes the examples of a batch in a softmax: with the first of {probe['batch']} examples "
                 f"changed, the others' outputs moved by {probe['moved']:.2g} of their standard deviation.",

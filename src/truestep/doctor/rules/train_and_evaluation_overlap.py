@@ -144,7 +144,8 @@ def _by_index(record: Record, loader: LoaderFacts) -> Finding | None:
         if said != "held out":
             return None
         other = record.loaders[trained.loader]
-        if loader.subset and loader.dataset_site and shared < loader.own_indices:
+        helper = loader.dataset_site == other.dataset_site  # one line, run once for each of them
+        if loader.subset and loader.dataset_site and shared < loader.own_indices and not helper:
             site = loader.dataset_site
         return Finding(
             f"{shared} of the {loader.own_indices} examples of this {loader.dataset_kind} that are evaluated were trained "
@@ -195,7 +196,9 @@ def _by_content(record: Record, given: InputFacts) -> Finding | None:
     place, trained = max(training, key=lambda one: one[1].first_step)
     shared = given.shared.get(place, 0)
     least = 0.02 if given.floating else 0.3  # windows of one text repeat by nature
-    if shared < max(5, least * given.distinct) or shared < 5 * _by_chance(record, given, trained):
+    if shared < max(5, least * given.distinct):
+        return None
+    if shared < 5 * _by_chance(record, given, trained) and not (_copied(record, given) and _copied(record, trained)):
         return None
     if loader is not None:
         said, site = purpose(record, loader)
@@ -230,6 +233,14 @@ def _by_chance(record: Record, given: InputFacts, trained: InputFacts) -> float:
             if not loader.with_replacement and loader.passes:
                 alike += max(0, min(loader.passes[0].examples, one.read) - one.distinct)
     return given.distinct * trained.distinct * alike / max(pairs, 1)
+
+
+def _copied(record: Record, given: InputFacts) -> bool:
+    """Whether an example that is there twice is a copy: its numbers are too fine to come twice, and most are different."""
+    loader = record.loaders[given.loader] if given.loader >= 0 else None
+    if loader is None or not loader.passes or loader.iterable or loader.with_replacement or not given.fine:
+        return False
+    return given.floating and given.distinct >= 64 and loader.passes[0].examples <= 2.5 * given.distinct
 
 
 def _has_folds(stack: list[Site]) -> bool:

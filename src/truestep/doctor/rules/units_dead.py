@@ -34,12 +34,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
+from truestep.doctor.reading import overshot
 from truestep.doctor.record import Record
 
 SEVERITY = "warning"
 
 
 def look(record: Record) -> Iterator[Finding]:
+    if overshot(record):
+        return  # units died of the learning rate
     for loss in record.losses:
         dead = [one for one in loss.rectified.values() if one.since >= 0 and one.silent >= max(3, 0.5 * one.seen)]
         if not dead or len(loss.rectified) < 1:
