@@ -92,17 +92,18 @@ def page(rule: str) -> Page:
 
 def catalogue() -> str:
     """Return all pages as one of Markdown, which is docs/rules.md."""
-    parts = [
+    head = (
         "# The doctor's rules\n\nMade from the rules' own pages: `python -m truestep.doctor.pages > docs/rules.md`. "
-        "Examples go on from this code:\n\n"
-        f"```python\n{SETUP}```\n"
-    ]
-    for one in map(page, names()):
-        parts.append(
-            f"## {one.rule}\n\n*{one.severity}.* **{one.title}**\n\n{one.why}\n\nBad:\n\n```python\n{one.bad}```\n\nGood:\n\n"
-            f"```python\n{one.good}```\n\nNot a mistake: {one.not_a_mistake}\n\nSource: <{one.source}>\n"
-        )
-    return "\n".join(parts)
+        f"Examples go on from this code:\n\n```python\n{SETUP}```\n"
+    )
+    return "\n".join([head, *map(_markdown, map(page, names()))])
+
+
+def _markdown(one: Page) -> str:
+    return (
+        f"## {one.rule}\n\n*{one.severity}.* **{one.title}**\n\n{one.why}\n\nBad:\n\n```python\n{one.bad}```\n\nGood:\n\n"
+        f"```python\n{one.good}```\n\nNot a mistake: {one.not_a_mistake}\n\nSource: <{one.source}>\n"
+    )
 
 
 if __name__ == "__main__":

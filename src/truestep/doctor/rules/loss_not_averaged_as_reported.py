@@ -4,6 +4,9 @@ A loss that is already the mean of its batch, summed over batches and divided by
 small by the batch size; hits or sums over examples divided by the number of batches, too large by it. Training is not
 touched, but the numbers compare with nothing.
 
+The mean of the batches' means is off as well where the last batch is much smaller than the others and there are few: its
+examples count for many times as much. And the number of batches times the batch size is more than there are examples.
+
 Bad::
 
     for epoch in range(3):
@@ -28,9 +31,6 @@ Good::
             total += loss.item() * len(inputs)
         print(total / len(loader.dataset))
 
-The mean of the batches' means is off as well where the last batch is much smaller than the others and there are few: its
-examples count for many times as much. And the number of batches times the batch size is more than there are examples.
-
 Not a mistake: a loss with `reduction="sum"` divided by the number of examples, the mean of many batches' means divided by
 the number of batches.
 
@@ -50,7 +50,6 @@ from truestep.doctor.reading import KINDS
 from truestep.doctor.record import LoaderFacts, PassFacts, Record, Site
 
 SEVERITY = "warning"
-
 
 SUMMED = re.compile(r"reduction\s*=\s*.(sum|none)|size_average|reduce\s*=")
 BATCHES = re.compile(r"loader|dataloader|batches|_dl\b|\bdl\b", re.IGNORECASE)

@@ -91,7 +91,7 @@ def steps_of_its_own(record: Record, p: ParameterFacts) -> list[Site]:
 def cut(p: ParameterFacts, steps: list[Site]) -> Site | None:
     """Return the line that cuts off the output of a parameter's module, near the call of it."""
     if p.called_without_gradients >= 0.8 * p.called:
-        around = next((found for site in p.call_sites if (found := source.without_gradients_around(site))), None)
+        around = next((block for site in p.call_sites if (block := source.without_gradients_around(site))), None)
         return around or next((site for site in p.call_sites if checkpointed(site)), None)
     if p.called_without_gradients:
         return None
