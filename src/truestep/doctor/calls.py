@@ -344,23 +344,14 @@ class Calls:
     def _mode(self, _: Any, __: Any, module: nn.Module, mode: bool = True) -> None:
         known = self.known.get(id(unwrapped(module)))
         if known is not None and known.module() is unwrapped(module):
-            (known.facts.train_sites if mode else known.facts.eval_sites)[sites.here()] += 1
+            if not mode:
+                known.facts.eval_sites[sites.here()] += 1
             known.evaluated = 0
 
     def _evaluation_mode(self, _: Any, __: Any, module: nn.Module) -> None:
         self._mode(None, None, module, mode=False)
 
     # Parameters.
-
-    def names(self) -> dict[int, str]:
-        """Return the name of every parameter of every model that lives, by its id."""
-        found: dict[int, str] = {}
-        for known in self.known.values():
-            module = known.module()
-            if module is not None:
-                for name, parameter in module.named_parameters():
-                    found.setdefault(id(parameter), name)
-        return found
 
     def _hidden(self, known: Known) -> list[HiddenModules]:
         """Find modules in plain lists and dicts, which `parameters()` and `to()` pass by."""

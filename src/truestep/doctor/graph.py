@@ -98,7 +98,6 @@ class Losses:
         keep = args[1] if len(args) > 1 else kwargs.get("retain_graph")
         create = args[2] if len(args) > 2 else kwargs.get("create_graph")
         facts.retain_graph += bool(keep) and not create
-        facts.create_graph += bool(create)
         used = watch.steps.before_backward()
         for root in roots:
             if root.numel() == 1 and root.is_floating_point() and (root.device.type == "cpu" or looked_at(facts.times)):
@@ -132,16 +131,13 @@ class Losses:
     def _look(self, facts: LossFacts, roots: list[Tensor]) -> None:
         watch = self.watch
         facts.looked_at += 1
-        facts.last_looked_at_step = watch.record.steps
         for root in roots:
             if root.grad_fn is None:
                 facts.leaf = root.is_leaf and root.requires_grad
-                facts.no_graph += 1
         graph = Graph([root.grad_fn for root in roots if root.grad_fn is not None])
         leaves = graph.leaves()
         facts.nodes.append((watch.record.steps, len(graph.order)))
         facts.reached = len(leaves)
-        facts.no_graph += bool(graph.order) and not leaves
         for leaf in leaves:
             self.reached.add(id(leaf))
             self.reached_tensors[id(leaf)] = leaf
@@ -205,20 +201,12 @@ class Losses:
         self.describe()
 
     def describe(self) -> None:
-        """Write down which parameters no backward has reached."""
+        """Write down how many parameters of each optimizer were reached."""
         watch = self.watch
         for seen in watch.steps.seen.values():
-            names = watch.calls.names()
-            facts = seen.facts
             parameters = list(seen.parameters())
-            if not parameters:
-                continue
-            facts.never_reached = [
-                names.get(id(p), f"parameter {place}")
-                for place, p in enumerate(parameters)
-                if id(p) not in self.reached and p.requires_grad
-            ]
-            facts.reached = sum(id(p) in self.reached for p in parameters)
+            if parameters:
+                seen.facts.reached = sum(id(p) in self.reached for p in parameters)
 
 
 class Graph:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -43,7 +42,6 @@ class Watch:
         self._thread, self._process = threading.get_ident(), os.getpid()
         for sensor in self.sensors:
             sensor.install()
-        self._replace(warnings, "_showwarnmsg_impl", self._warned)
         self.on = True
 
     def stop(self) -> None:
@@ -121,11 +119,3 @@ class Watch:
         if keeping:
             self.steps.happened(event)
         return event
-
-    def _warned(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(message: Any) -> Any:
-            if self.on and len(self.record.warnings) < 200:
-                self.record.warnings.append((str(message.message), sites.here()))
-            return original(message)
-
-        return wrapper

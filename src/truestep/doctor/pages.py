@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
+
 torch.manual_seed(0)
 features, labels = torch.randn(96, 8), torch.arange(96) % 3
 loader = DataLoader(TensorDataset(features, labels), batch_size=16, shuffle=True)

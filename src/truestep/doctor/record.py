@@ -58,7 +58,6 @@ class OptimizerFacts:
     kind: str  # "SGD"
     site: Site | None  # where it was made
     parameters: int = 0  # tensors
-    defaults: dict[str, Any] = field(default_factory=dict)  # lr, momentum, weight_decay, ...
     steps: int = 0
     step_sites: Counter[Site | None] = field(default_factory=Counter)
     windows: list[Window] = field(default_factory=list)  # a sample of its steps, the first ones among them
@@ -74,7 +73,6 @@ class OptimizerFacts:
     after_backward: int = 0  # steps with any backward since the last one
     backward_sites: Counter[Site | None] = field(default_factory=Counter)  # of backwards that reached it
     vanished: int = 0  # steps, where gradients came and were gone though nobody called zero_grad
-    vanished_sites: Counter[Site | None] = field(default_factory=Counter)  # of those backwards
     zeroed: int = 0  # looked-at steps with the gradients of the last backward alone, as those of others were cleared
     zeroed_backwards: int = 0  # that were cleared in vain
     zeroed_sites: Counter[Site | None] = field(default_factory=Counter)  # of those clearings
@@ -91,13 +89,11 @@ class OptimizerFacts:
     )  # (step, rate of the first group) where it changed
     through_scaler: int = 0  # steps that a gradient scaler took
     scaled: int = 0  # looked-at steps that it did not take, on gradients that it had scaled and nobody touched
-    never_reached: list[str] = field(default_factory=list)  # parameters that no looked-at backward has reached
     reached: int = 0  # parameters that a backward has reached
     unchanged: list[float] = field(
         default_factory=list
     )  # of looked-at steps at a rate above 0: share of 16-bit numbers with a gradient that stayed
     update_ratios: list[float] = field(default_factory=list)  # median of |change| / |weight|, looked-at steps
-    gradient_norms: list[tuple[int, float]] = field(default_factory=list)  # (step, L2 norm)
 
 
 @dataclass
@@ -129,9 +125,6 @@ class CallFacts:
     passes: Counter[int] = field(default_factory=Counter)  # by loader number; -1 outside of any
     batch_sizes: Counter[int] = field(default_factory=Counter)
     consecutive: int = 0  # the longest row of them without a backward or step between
-    change_in_eval_mode: float | None = (
-        None  # how far the outputs of one call move in evaluation mode, relative to their deviation
-    )
 
 
 @dataclass
@@ -142,7 +135,6 @@ class ModelFacts:
     calls: list[CallFacts] = field(default_factory=list)
     restless: list[str] = field(default_factory=list)  # its dropout and batch norm modules by name
     eval_sites: Counter[Site | None] = field(default_factory=Counter)  # where .eval() was called on it
-    train_sites: Counter[Site | None] = field(default_factory=Counter)
     reached: bool = False  # a backward has reached a parameter of it
     alike: list[str] = field(
         default_factory=list
@@ -159,7 +151,6 @@ class ModelFacts:
     frozen: list[str] = field(default_factory=list)  # parameters with requires_grad False
     hidden: list[HiddenModules] = field(default_factory=list)  # modules in a plain list or dict
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
-    copy_of: int = -1  # number of the model that this was deep-copied from
     shared: list[tuple[str, str, int, Site | None]] = field(
         default_factory=list
     )  # layers held several times: container, class, times, line
@@ -262,7 +253,6 @@ class LossFacts:
     stack: list[Site] = field(default_factory=list)  # the user's lines at the first of them, innermost first
     times: int = 0
     looked_at: int = 0
-    last_looked_at_step: int = -1
     ops: list[LossOp] = field(default_factory=list)  # of the first looked-at backwards
     looked_at_ops: int = 0  # backwards whose operations are in there
     broadcasts: list[Node] = field(default_factory=list)  # operations that blew (N, 1) and (N,) up to (N, N)
@@ -273,7 +263,6 @@ class LossFacts:
         default_factory=list
     )  # by each looked-at backward: nn.Parameters and optimizers' tensors
     reached_of_models: Counter[int] = field(default_factory=Counter)  # by model number: parameters reached
-    no_graph: int = 0  # looked-at backwards that reached no parameter
     leaf: bool = False  # the loss is itself a leaf: requires_grad was switched on by hand
     retained: int = 0  # graphs of earlier steps still alive, at most
     retain_graph: int = 0  # backwards that were told to keep the graph
@@ -282,7 +271,6 @@ class LossFacts:
     not_finite_step: int = -1
     breaks: Node | None = None  # an operation given what it has no finite answer or gradient for: log of 0
     ends: list[Node] = field(default_factory=list)  # operations above the loss function: means, divisions, weights
-    create_graph: int = 0
 
 
 @dataclass
@@ -492,10 +480,8 @@ class Record:
     snapshots: list[SnapshotFacts] = field(default_factory=list)
     loads: list[LoadFacts] = field(default_factory=list)
     metrics: list[MetricFacts] = field(default_factory=list)
-    warnings: list[tuple[str, Site | None]] = field(default_factory=list)
     own_errors: Counter[str] = field(default_factory=Counter)  # of the doctor itself
     finished: bool = False  # the script came to its end by itself
-    manual_updates: int = 0  # parameters changed by hand between two backwards
 
 
 def looked_at(step: int) -> bool:

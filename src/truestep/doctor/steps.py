@@ -125,7 +125,6 @@ class Steps:
         parameters = list(seen.parameters())
         seen.facts.parameters = len(parameters)
         self.parameters.owned(parameters, seen.facts.number)
-        seen.facts.defaults = {k: v for k, v in optimizer.defaults.items() if isinstance(v, int | float | bool | tuple)}
 
     def _added(self, _: Any, __: Any, optimizer: Optimizer, *___: Any, **____: Any) -> None:
         seen = self.seen.get(id(optimizer))
@@ -199,7 +198,6 @@ class Steps:
             facts.zeroed_sites[seen.lost] += 1
         elif seen.fresh and not with_gradients:
             facts.vanished += 1
-            facts.vanished_sites[next(iter(seen.fresh))] += 1
         facts.micro_batches[max(seen.by_line.values(), default=0)] += 1
         if (
             self.scaled_backward
@@ -277,10 +275,6 @@ class Steps:
         grads = [p.grad for p in seen.parameters() if p.grad is not None]
         if grads and not any(self._nonzero(grad) for grad in grads):
             facts.with_zero_gradients += 1
-        dense = [grad for grad in grads if not grad.is_sparse]
-        if dense:
-            norm = float(torch.stack([grad.detach().float().norm().cpu() for grad in dense]).norm())
-            facts.gradient_norms.append((facts.steps, norm))
         ratios: list[float] = []
         counted = same = 0
         for parameter, value in before:
