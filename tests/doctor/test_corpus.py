@@ -35,7 +35,10 @@ def _imported():
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.xfail(strict=True)) if name in MISSED else name for name in PAIRS],
+    [
+        pytest.param(name, marks=pytest.mark.xfail(reason="not found yet", strict=True)) if name in MISSED else name
+        for name in PAIRS
+    ],
 )
 def test_the_mistake_is_named_first_and_on_its_line(name):
     path = CORPUS / "pairs" / name / "broken.py"

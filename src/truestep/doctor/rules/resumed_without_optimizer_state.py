@@ -13,7 +13,7 @@ Bad::
     file = io.BytesIO()
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 1}, file)
     file.seek(0)
-    saved = torch.load(file)
+    saved = torch.load(file, weights_only=True)
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
     optimizer = torch.optim.Adam(model.parameters())
     model.load_state_dict(saved["model"])  # <- here
@@ -33,7 +33,7 @@ Good::
     file = io.BytesIO()
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 1}, file)
     file.seek(0)
-    saved = torch.load(file)
+    saved = torch.load(file, weights_only=True)
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
     optimizer = torch.optim.Adam(model.parameters())
     model.load_state_dict(saved["model"])
