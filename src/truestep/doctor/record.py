@@ -289,7 +289,6 @@ class PassFacts:
     smallest: int = 0  # examples of its smallest batch
     schedules: Counter[int] = field(default_factory=Counter)  # steps of each scheduler meanwhile
     model: int = -1  # the first that was called with gradients meanwhile
-    seeded: list[list[Site]] = field(default_factory=list)  # stacks of torch.manual_seed since the last pass
 
 
 @dataclass
@@ -372,6 +371,19 @@ class TableFacts:
     evaluated: int
     centred: tuple[int, int] = (0, 0)  # columns of mean 0 and deviation 1: of the rows trained on, of all rows
     ranged: tuple[int, int] = (0, 0)  # columns that go from exactly 0 to 1, or from -1 to 1, likewise
+
+
+@dataclass
+class SeedFacts:
+    """One call of `torch.manual_seed`, and what a model was given for training after it."""
+
+    stack: list[Site]  # its line and those that called it, innermost first
+    seed: int
+    step: int  # optimizer steps before it
+    model: int = -1  # the first that was called with gradients after it
+    loader: int = -1  # that was read then
+    call: list[Site] = field(default_factory=list)  # the lines of that call, innermost first
+    given: list[str] = field(default_factory=list)  # fingerprints of its first batches, two at most
 
 
 @dataclass
@@ -474,6 +486,7 @@ class Record:
     loaders: list[LoaderFacts] = field(default_factory=list)
     inputs: list[InputFacts] = field(default_factory=list)
     samplers: list[SamplerFacts] = field(default_factory=list)
+    seeds: list[SeedFacts] = field(default_factory=list)  # the first ones
     tables: list[TableFacts] = field(default_factory=list)
     clips: list[ClipFacts] = field(default_factory=list)
     schedules: list[ScheduleFacts] = field(default_factory=list)
