@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+ROWS = (nn.Linear, nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.Identity, nn.Flatten)
+ROWS += (nn.ReLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softmax)  # what treats each row alone
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 
@@ -165,6 +167,9 @@ class Calls:
             record.models.append(facts)
             found = self.known[id(module)] = Known(module, facts)
             facts.restless = [name for name, _ in found.restless]
+            facts.ordered = any(
+                next(part.children(), None) is None and not isinstance(part, ROWS) for part in module.modules()
+            )
             self._weights(module, facts)
         return found
 

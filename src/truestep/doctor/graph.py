@@ -315,12 +315,13 @@ class Graph:
             target = _saved(product, "self")
             if not product.name().startswith("MulBackward") or len(given) != 1 or target is None or target.ndim < 2:
                 continue
-            if target.shape[-1] < 2 or _sums(target) > 1e-3 or bool((target < 0).any()):
+            over_batch = target.ndim == 2 and _sums(target) > 1e-3 and _sums(target.T) < 1e-3
+            if target.shape[-1] < 2 or (_sums(target) > 1e-3 and not over_batch) or bool((target < 0).any()):
                 continue
             chain = [_node(given[0]), *_chain(given[0])]
             op = LossOp("kl_div", _site(node), "", chain[0].shape, tuple(target.shape), chain, depth=self.depth[node])
             result = _saved(given[0], "result")
-            op.facts |= {"by_hand": True} | _target_facts(target)
+            op.facts |= {"by_hand": True, "targets_over_batch": over_batch} | _target_facts(target)
             if result is not None:
                 op.facts |= _range("input", result) | {"sums": _sums(result.exp()), "raw_sums": _sums(result)}
             found.append(op)

@@ -163,18 +163,21 @@ def filled(site: Site | None) -> Site | None:
 def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
     """Yield the models in which the examples of a batch change each other's outputs, with what a replay saw.
 
-    Only where dimension 0 is certainly the batch: a loader gave as many examples, or inputs of three and more dimensions
-    become one row an example. The nodes of a graph and the steps of one long series are no examples.
+    Only where dimension 0 is certainly the batch: a loader gave as many examples, inputs of three and more dimensions
+    become one row an example, or a model without a sense of order is given other rows in each call. The nodes of a graph and the steps of one long series are no examples.
     """
     for model in record.models:
         probe = model.probes.get("batch") or {}
-        if not model.reached or probe.get("moved", 0) < 1e-2 or probe.get("own", 0) < 1e-3 or probe.get("site") is None:
+        moved, own = probe.get("moved", 0), probe.get("own", 0)
+        if not model.reached or moved < min(1e-2, 1e-2 * own) or own < 1e-3 or probe.get("site") is None:
             continue
         batch, given = probe["batch"], probe["input"]
         loaders = {number for call in model.calls if call.trained for number in call.passes if number >= 0}
         loaded = any(record.loaders[number].batch_size == batch for number in loaders if number < len(record.loaders))
         rows = len(given) >= 3 and len(probe["output"]) == 2 and given[0] != given[1]
-        if loaded or (rows and not loaders):
+        read = [one for one in record.inputs if one.model == model.number and one.call.trained]
+        varied = not model.ordered and len(given) == 2 and any(one.distinct >= 3 * batch for one in read)
+        if loaded or ((rows or varied) and not loaders):
             yield model, probe
 
 

@@ -140,6 +140,7 @@ class ModelFacts:
         default_factory=list
     )  # weight matrices whose rows were all the same at the first call, and not 0
     zero: list[str] = field(default_factory=list)  # those that were 0
+    ordered: bool = True  # it has recurrent, convolutional or attention layers, or the user's own code in their place
     matrices: int = 0  # weight matrices with several rows
     feeds: set[int] = field(default_factory=set)  # models that stood between it and a loss in a backward
     renamed: tuple[str, str, Site, Site, int] | None = (
