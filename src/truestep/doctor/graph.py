@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from truestep.doctor import sites
-from truestep.doctor.reading import VIEWS
+from truestep.doctor.reading import SELECTIONS, VIEWS
 from truestep.doctor.record import LossFacts, LossOp, Node, Rectified, Site, looked_at
 
 if TYPE_CHECKING:
@@ -361,7 +361,7 @@ class Graph:
             op.facts |= _range("input", saved)
             op.facts["target_numbers"] = _distinct_places(target)
             last = node
-            while last is node or last.name() in VIEWS:
+            while last is node or last.name() in VIEWS or last.name() in SELECTIONS:
                 last = next((n for n, _ in last.next_functions if n is not None), None)
                 if last is None:
                     break

@@ -644,7 +644,12 @@ def changed_by_reading(dataset: Dataset[Any]) -> Site | None:
     if not safe_to_read(source_of(kind)):
         return None
     index = int(indices[0]) if indices else 0
-    kept = [(value, index) for value in _attributes(base).values() if _is_row_of(value, index, len(base))]
+    inner = [
+        one for one in _attributes(base).values() if isinstance(one, Dataset) and safe_to_read(source_of(type(one)))
+    ]
+    holders = [base, *(one for one in inner if "__len__" in dir(one) and len(one) == len(base))]  # pyright: ignore[reportArgumentType]
+    values = [value for holder in holders for value in _attributes(holder).values()]
+    kept = [(value, index) for value in values if _is_row_of(value, index, len(base))]
     if not kept:
         return None
     before = [_copied(value[index]) for value, index in kept]

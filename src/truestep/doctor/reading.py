@@ -43,6 +43,16 @@ VIEWS = {
 }
 
 
+SELECTIONS = {  # that give some of the numbers that they are given
+    "GatherBackward0",
+    "SelectBackward0",
+    "IndexBackward0",
+    "IndexSelectBackward0",
+    "MaskedSelectBackward0",
+    "TakeAlongDimBackward0",
+}
+
+
 def ops(record: Record, *kinds: str) -> Iterator[tuple[LossFacts, LossOp, int, int]]:
     """Yield the loss functions of some kinds, each with how often it was in the graph and how often was looked.
 
@@ -132,6 +142,11 @@ def _name(node: ast.AST) -> str:
 def through_views(chain: Sequence[Node]) -> Node | None:
     """Return the first operation of a chain that is more than another shape of the same numbers."""
     return next((node for node in chain if node.name not in VIEWS), None)
+
+
+def through_selections(chain: Sequence[Node]) -> Node | None:
+    """Return the first operation of a chain that gives other numbers than it was given."""
+    return next((node for node in chain if node.name not in VIEWS | SELECTIONS), None)
 
 
 ON_PURPOSE = re.compile(

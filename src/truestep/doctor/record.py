@@ -471,6 +471,7 @@ class MetricFacts:
     computes: int = 0
     resets: int = 0  # between updates
     mixed: int = 0  # computed values from evaluations before and after the model was trained
+    carried: int = 0  # computed values from several updates, and several more before it was computed last
 
 
 @dataclass
