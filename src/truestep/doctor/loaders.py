@@ -213,6 +213,8 @@ class Loaders:
         facts.own_indices = len(seen.indices or ())
         facts.dataset = self._number(base)
         facts.dataset_kind = type(base).__name__
+        if not facts.iterable and hasattr(base, "__len__"):
+            facts.holds_rows = any(_is_row_of(value, 0, len(base)) for value in _attributes(base).values())
         with suppress(TypeError):
             seen.base = weakref.ref(base)
         for other in self.followed:

@@ -342,6 +342,7 @@ class LoaderFacts:
     passes: list[PassFacts] = field(default_factory=list)
     dataset_site: Site | None = None  # where a Subset was made that it reads
     subset: bool = False
+    holds_rows: bool = False  # the innermost dataset keeps a row of numbers for each index
     own_indices: int = 0  # distinct indices into the innermost dataset that it can read
     shared_indices: dict[int, int] = field(default_factory=dict)  # by loader number: those that both can read
     read: int = 0  # examples whose content was remembered, of the first pass of an iterable dataset

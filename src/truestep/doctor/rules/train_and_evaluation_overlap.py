@@ -128,14 +128,16 @@ def _without_loader(record: Record, given: InputFacts) -> Finding | None:
     named = next((site for site in given.stack if _held_out_from_training(site)), None)
     trained = [(n, one) for n, one in enumerate(record.inputs) if one.model == given.model and one.call.stepped]
     shared = max((given.shared.get(place, 0) for place, _ in trained), default=0)
-    if named is None or shared < 0.9 * given.distinct:
+    if named is None:
         return None
+    seen = shared >= 0.9 * given.distinct
     return Finding(
-        f"The evaluation is given what the model is trained on: {shared} of {given.distinct} examples.",
+        "The evaluation is given what the model is trained on"
+        + (f": {shared} of {given.distinct} examples." if seen else ", as the names in this line say."),
         named,
         "evaluate on the held-out examples",
         {"evaluated": given.distinct, "in training": shared},
-        severity=SEVERITY,
+        severity=SEVERITY if seen else "warning",
     )
 
 
@@ -198,7 +200,9 @@ def _begins_before(rest: ast.Slice, end: ast.expr) -> bool:
 
 def _arguments(site: Site) -> str:
     statement = sites.statement(site)
-    calls = outermost_calls(statement) if statement is not None else []
+    calls = (
+        [node for node in source.expressions(statement) if isinstance(node, ast.Call)] if statement is not None else []
+    )
     return " ".join(identifiers(part) for call in calls for part in (*call.args, *call.keywords))
 
 
@@ -240,6 +244,8 @@ def _by_index(record: Record, loader: LoaderFacts) -> Finding | None:
 
 def _reads_the_same_twice(record: Record, loader: LoaderFacts) -> bool:
     """Whether an index stands for one example, and not for another random one each time."""
+    if loader.holds_rows:
+        return True
     if any(
         one.loader == loader.number and count and record.inputs[place].loader != loader.number
         for one in record.inputs
