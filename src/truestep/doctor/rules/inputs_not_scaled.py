@@ -45,7 +45,7 @@ from statistics import median
 
 from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import HELD_OUT, TRAINING, verdict, words
+from truestep.doctor.reading import HELD_OUT, TRAINING, loops, verdict, words
 from truestep.doctor.record import InputFacts, Record, Site
 
 SEVERITY = "error"
@@ -132,7 +132,8 @@ def _forgotten(one: InputFacts) -> bool:
         return False
     statements = [node for node in ast.walk(module) if isinstance(node, ast.Assign | ast.AugAssign)]
     used = set(source.names_in(sites.statement(one.call.site) or ast.Pass()))
-    used |= {name for made, _ in source.made_by(one.call.site) for name in source.names_in(made)}
+    read = {name for loop in loops(one.call.site) if isinstance(loop, ast.For) for name in source.names_in(loop.iter)}
+    used |= read | {name for made, _ in source.made_by(one.call.site, used | read) for name in source.names_in(made)}
     for statement in statements:
         for name, by in _standardised(statement) if _verdict(statement) == "training" else ():
             twin = next((other for other in sorted(used) if _twins(name, other)), None)

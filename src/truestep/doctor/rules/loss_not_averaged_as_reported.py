@@ -61,7 +61,9 @@ NOTED = 0.01
 
 
 def look(record: Record) -> Iterator[Finding]:
-    sizes = [size for model in record.models for call in model.calls if call.trained for size in call.batch_sizes]
+    sizes = [one.batch_size for one in record.loaders if one.trained and one.batch_size] or [
+        size for model in record.models for call in model.calls if call.trained for size in call.batch_sizes
+    ]
     if not sizes or max(sizes) < 2 or any(loader.batch_size == 1 for loader in record.loaders):
         return  # batches and examples are the same
     if any(op.reduction in ("none", "sum") for loss in record.losses for op in loss.ops):
