@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
-ROWS = (nn.Linear, nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.Identity, nn.Flatten)
-ROWS += (nn.ReLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softmax)  # what treats each row alone
+ROWS = (  # what treats each row of a batch alone
+    *(nn.Linear, nn.Identity, nn.Flatten, nn.LayerNorm, nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase),
+    *(nn.ReLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softmax),
+)
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 

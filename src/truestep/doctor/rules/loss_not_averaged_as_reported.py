@@ -71,7 +71,7 @@ def look(record: Record) -> Iterator[Finding]:
     for file in sorted({loss.site.file for loss in record.losses if loss.site is not None}):
         module = sites.tree(file)
         for around in ast.walk(module) if module is not None else ():
-            if isinstance(around, source.Function):
+            if isinstance(around, source.Function) and module is not None:
                 yield from _in(Reader(around, module, file), max(sizes), record.loaders)
 
 
@@ -91,13 +91,15 @@ class Reader:
         """Return what a name is given here, and its place if that is a tuple."""
         found: list[tuple[ast.expr, int | None]] = []
         for statement in self.statements:
-            for target in statement.targets if isinstance(statement, ast.Assign) else ():
+            if not isinstance(statement, ast.Assign):
+                continue
+            for target in statement.targets:
                 if ast.unparse(target) == name:
                     found.append((statement.value, None))
                 elif isinstance(target, ast.Tuple) and name in (names := [ast.unparse(one) for one in target.elts]):
                     place = names.index(name)
-                    pair = isinstance(statement.value, ast.Tuple) and len(statement.value.elts) == len(names)
-                    found.append((statement.value.elts[place], None) if pair else (statement.value, place))
+                    parts = statement.value.elts if isinstance(statement.value, ast.Tuple) else []
+                    found.append((parts[place], None) if len(parts) == len(names) else (statement.value, place))
         return found
 
     def is_mean(self, value: ast.expr, place: int | None = None, depth: int = 0) -> bool:

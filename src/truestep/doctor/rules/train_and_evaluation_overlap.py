@@ -194,7 +194,7 @@ def _begins_before(rest: ast.Slice, end: ast.expr) -> bool:
         return ast.unparse(first.left) == last and isinstance(first.right.value, int) and first.right.value > 1
     if isinstance(first, ast.Constant) and isinstance(end, ast.Constant):
         numbers = first.value, end.value
-        return all(isinstance(one, int) for one in numbers) and 0 <= numbers[0] < 0.8 * numbers[1]  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
+        return all(isinstance(one, int) for one in numbers) and 0 <= numbers[0] < 0.8 * numbers[1]  # pyright: ignore[reportOperatorIssue]
     return False
 
 
