@@ -5,7 +5,8 @@ small by the batch size; hits or sums over examples divided by the number of bat
 touched, but the numbers compare with nothing.
 
 The mean of the batches' means is off as well where the last batch is much smaller than the others and there are few: its
-examples count for many times as much. And the number of batches times the batch size is more than there are examples.
+examples count for many times as much; in training, where the model changes from batch to batch anyway, that is a note. And
+the number of batches times the batch size is more than there are examples.
 
 Bad::
 

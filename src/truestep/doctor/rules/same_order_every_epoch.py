@@ -62,10 +62,10 @@ def look(record: Record) -> Iterator[Finding]:
 
 
 def _by_place(record: Record) -> dict[Site, list[SeedFacts]]:
-    """Return the first seeds with which an epoch of training began, by the line in a loop that set them."""
+    """Return the first seeds with which an epoch of training began, by the line that set them, in a loop if there is one."""
     found: defaultdict[Site, list[SeedFacts]] = defaultdict(list)
     for seed in record.seeds:
-        where = next((site for site in seed.stack if loops(site)), None)
+        where = next((site for site in seed.stack if loops(site)), seed.stack[0] if seed.stack else None)
         if where is not None and len(seed.given) == 2 and len(found[where]) < 6:
             found[where].append(seed)
     return found
@@ -76,4 +76,4 @@ def _drawn(record: Record, seed: SeedFacts, place: Site) -> bool:
     if seed.loader >= 0:
         loader = record.loaders[seed.loader]
         return loader.sampler in ("RandomSampler", "WeightedRandomSampler", "SubsetRandomSampler")
-    return bool(DRAWING.search(ast.unparse(loops(place)[0]))) or flow.speaks_of(seed.call, DRAWING)
+    return any(DRAWING.search(ast.unparse(loop)) for loop in loops(place)[:1]) or flow.speaks_of(seed.call, DRAWING)
