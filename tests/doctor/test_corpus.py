@@ -20,7 +20,6 @@ MISSED = {
     "padded-sensor-forecast",
     "pixel-agent-skills",
     "reptile-sinusoids",
-    "softmax-regression-by-hand",
     "transfer-wine-freeze",
     "two-process-validation",
     "wine-progress-epochs",
