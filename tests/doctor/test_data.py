@@ -403,6 +403,15 @@ def test_a_mistake_is_found_in_another_style(name, tmp_path):
 
 
 CORRECT = {
+    "slices of one name that stands for something else": """
+        data = X[:160]
+        train_x, train_y = data[:120], y[:120]
+        data = X[160:]
+        test_x, test_y = data[:60], y[160:220]
+        model = net()
+        fit(model, DataLoader(TensorDataset(train_x, train_y), 20, shuffle=True))
+        print(score(model, [(test_x, test_y)]))
+        """,
     "domains that are shuffled apart": """
         source_x, source_y, target_x = X[:120], y[:120], X[120:]
         model = net(); optimizer = optim.SGD(model.parameters(), 0.05)

@@ -171,6 +171,20 @@ for _ in range(3):
             seen += len(x)
     print(summed / seen)
 """,
+    "one example at a time, of a list and of a dataset": """
+pairs, held_out = list(zip(X[80:], Y[80:])), TensorDataset(X[80:], Y[80:])
+for _ in range(3):
+    train(train_loader)
+model.eval()
+with torch.no_grad():
+    right = more = total = 0
+    for x, y in pairs:
+        right += (model(x[None]).argmax(1) == y).sum().item()
+    for x, y in held_out:
+        more += (model(x[None]).argmax(1) == y).sum().item()
+        total += loss_fn(model(x[None]), y[None]).item()
+print(right / len(pairs), more / len(held_out), total / len(held_out))
+""",
     "one example a batch": """
 single = DataLoader(TensorDataset(X[80:], Y[80:]), batch_size=1)
 for _ in range(3):

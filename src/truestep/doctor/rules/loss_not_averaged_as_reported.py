@@ -215,9 +215,11 @@ class Reader:
         if not re.fullmatch(r"len\([\w.\[\]\"\']+\)", text):
             return "", text
         of = text[4:-1]
+        if [ast.unparse(one) for one in reads] == [of] and not BATCHES.search(of):
+            return "" if DATASETS.fullmatch(of) else "batches", text  # of the former, one example may be read at a time
         if DATASETS.fullmatch(of) or any(_cut_from(one, of) for one in reads) or self._is_loaded(of):
             return "examples", text
-        return ("batches", text) if ast.unparse(reads[0]) == of or BATCHES.search(of) else ("", text)
+        return ("batches", text) if BATCHES.search(of) else ("", text)
 
     def _is_loaded(self, name: str) -> bool:
         """Whether a loader is made of something."""
@@ -244,7 +246,7 @@ def _in(reader: Reader, size: int, loaders: list[LoaderFacts]) -> Iterator[Findi
             if mean and of == "examples":
                 finding = _off(name, text, by, size, f"means of batches, divided by the number of examples ({by})")
                 finding.fix = f"{name} += {text} * len(inputs)"
-            elif (weighted or hits) and of == "batches":
+            elif of == "batches" and (weighted or (hits and BATCHES.search(by))):
                 finding = _off(name, text, by, size, f"sums over examples, divided by the number of batches ({by})")
                 finding.fix = "divide by the number of examples, as of loader.dataset"
             elif hits and (wrong := _padded(divisor, passes)):

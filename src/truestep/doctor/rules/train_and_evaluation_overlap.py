@@ -149,12 +149,15 @@ def _by_slice(record: Record) -> Iterator[Finding]:
         module = sites.tree(file)
         for around in (one for one in ast.walk(module or ast.Module([], [])) if isinstance(one, source.Function)):
             slices = list(_slices(around))
-            for name, of, cut, _ in slices:
+            made = [(line.lineno, source.targets_of(line)) for line in source.own_statements(around)]
+            for name, of, cut, begun in slices:
                 if verdict(name) != "training" or cut.lower is not None or cut.upper is None or cut.step is not None:
                     continue
                 for other, of_other, rest, line in slices:
                     if verdict(other) != "held out" or of_other != of or not _begins_before(rest, cut.upper):
                         continue
+                    if any(of in names and min(begun, line) < at <= max(begun, line) for at, names in made):
+                        continue  # of something else under the same name
                     yield Finding(
                         f"'{other}' begins before '{name}' ends: {of}[{ast.unparse(rest)}] and {of}[{ast.unparse(cut)}] overlap.",
                         Site(file, line),
