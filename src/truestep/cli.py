@@ -211,6 +211,7 @@ def train(
     out: Path | None = None,
     resume: Path | None = None,
     quiet: Annotated[bool, Parameter(negative=())] = False,
+    no_doctor: Annotated[bool, Parameter(negative=())] = False,
     **options: Any,
 ) -> None:
     """Train a model on data, and leave everything about it in a folder.
@@ -225,6 +226,7 @@ def train(
         out: folder to write, new or empty; by default one under runs/.
         resume: folder of a run that was stopped, to go on with.
         quiet: no progress.
+        no_doctor: do not watch the first steps for silent mistakes; the results are the same.
     """
     begin, choices = resume / "recipe.toml" if resume else recipe, _choices(options)
     (Recipe.from_toml(begin) if begin else Recipe()).changed(choices)  # wrong choices are said at once
@@ -235,7 +237,11 @@ def train(
         if not quiet:
             print(harmless(sentence, 10_000), file=sys.stderr)
 
-    _summary(run.train(source, recipe=recipe, out=out, resume=resume, show=not quiet, say=say, **choices))
+    _summary(
+        run.train(
+            source, recipe=recipe, out=out, resume=resume, show=not quiet, say=say, doctor=not no_doctor, **choices
+        )
+    )
 
 
 def _summary(finished: Run) -> None:
@@ -252,11 +258,22 @@ def _summary(finished: Run) -> None:
     if skipped:
         print(f"{skipped:,} more left out: their numbers were not finite", file=sys.stderr)
     _print_figures({kind: results[kind].get(split, {}) for kind in FIGURES}, f"{split}_")
+    _print_findings(results["doctor"])
     print(
         f"\nfolder    {finished.folder}\nreport    {finished.folder / 'report.html'}\n"
         f"next      truestep evaluate {finished.folder}{_own_model(finished)}\n          truestep predict {finished.folder} NEW{_own_model(finished)}",
         file=sys.stderr,
     )
+
+
+def _print_findings(doctor: Mapping[str, Any] | None) -> None:
+    """Print what the doctor thinks is wrong with a run."""
+    for one in doctor["findings"] if doctor else ():
+        if one["severity"] != "note":
+            place = f"{one['file']}:{one['line']}" if one["file"] else "(no line)"
+            lines = [f"doctor    {place}  {one['severity']}  {one['rule']}", f"          {one['message']}"]
+            lines += [f"          fix: {one['fix']}"] if one["fix"] else []
+            print("\n" + "\n".join(harmless(line, 10_000) for line in lines), file=sys.stderr)
 
 
 def _own_model(finished: Run) -> str:

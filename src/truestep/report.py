@@ -215,6 +215,17 @@ class Doubt:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """What the doctor thinks is wrong with the run."""
+
+    severity: str
+    rule: str
+    place: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True)
 class Results:
     metrics: list[Metric]
     splits: list[str]
@@ -223,6 +234,7 @@ class Results:
     examples: dict[str, int]
     data: DataFacts | None  # none in the folders of older runs
     doubts: list[Doubt] | None
+    mistakes: list[Mistake]
     sample: tuple[str, str] | None  # the beginning of a text, and how the model goes on with it
     facts: dict[str, Any]  # the rest of results.json, as it is
 
@@ -260,6 +272,7 @@ def _read_results(path: Path) -> Results:
             examples={name: int(_number(count)) for name, count in content["examples"].items()},
             data=_data_facts(raw["data"]) if raw.get("data") is not None else None,
             doubts=[_doubt(doubt) for doubt in raw["suspects"]] if raw.get("suspects") is not None else None,
+            mistakes=[_mistake(one) for one in (raw.get("doctor") or {"findings": []})["findings"]],
             sample=(str(raw["sample"]["prompt"]), str(raw["sample"]["continuation"])) if raw.get("sample") else None,
             facts=facts,
         )
@@ -336,6 +349,13 @@ def _doubt(content: Mapping[str, Any]) -> Doubt:
         sure=listing.sure(content),
         text=str(content.get("text", "")),
         image=image if PICTURE.fullmatch(image) else "",
+    )
+
+
+def _mistake(content: Mapping[str, Any]) -> Mistake:
+    place = f"{content['file']}:{int(_number(content['line']))}" if content["file"] else ""
+    return Mistake(
+        str(content["severity"]), str(content["rule"]), place, str(content["message"]), str(content["fix"] or "")
     )
 
 

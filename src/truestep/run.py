@@ -6,6 +6,7 @@ import hashlib
 import math
 import shutil
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -36,8 +37,11 @@ from truestep.data import (
     with_targets,
 )
 from truestep.device import Precision, choose, choose_threads, reproducible
+from truestep.doctor.beginning import Beginning
+from truestep.doctor.report import as_json, in_a_line
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError, TruestepError
 from truestep.evaluation import measure
+from truestep.listing import harmless
 from truestep.loop import Fitted, fit
 from truestep.metrics import higher_is_better, why_undefined
 from truestep.objectives import Binary, Multiclass, Multilabel, NextToken, Objective, Regression
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
     from truestep.data import Target
+    from truestep.doctor.report import Report
     from truestep.keyed import Keys
     from truestep.objectives import Metrics
 
@@ -101,6 +106,7 @@ def train(
     resume: Path | str | None = None,
     show: bool = True,
     say: Callable[[str], None] = lambda _: None,
+    doctor: bool = True,
     **choices: Any,
 ) -> Run:
     """Train a model on data, and leave everything about it in a folder.
@@ -116,6 +122,7 @@ def train(
             data that came from Python is given again as `source`. `choices` may prolong it.
         show: progress on stderr.
         say: called with a sentence for each thing that was decided or noticed.
+        doctor: watches the first steps for silent mistakes, which changes no bit; what it found is in `results`.
         choices: by short name (`epochs=20`) or in full (`**{"train.epochs": 20}`).
 
     Raises:
@@ -149,7 +156,9 @@ def train(
         folder.check_free(path)
     device = choose(made.run.device)
     with distributed.processes(device):
-        return _run(made, made.data.source or source, device, path, resume=resume is not None, show=show, say=say)
+        return _run(
+            made, made.data.source or source, device, path, resume=resume is not None, show=show, say=say, doctor=doctor
+        )
 
 
 def _run(
@@ -161,6 +170,7 @@ def _run(
     resume: bool,
     show: bool,
     say: Callable[[str], None],
+    doctor: bool,
 ) -> Run:
     data = load_data(recipe, source, show=show)
     path = path or folder.fresh_name(data.name)
@@ -188,7 +198,11 @@ def _run(
     say(f"objective {objective.name}: {data.target.reason}")
     say(f"model {recipe.model.name}: {size:,} parameters on {device}, CPU threads: {threads} ({reason})")
 
-    with reproducible(recipe.run.seed, threads), stop_on_signals() as stop:
+    with (
+        reproducible(recipe.run.seed, threads),
+        stop_on_signals() as stop,
+        Beginning(enabled=doctor and distributed.is_main(), tell=_told(show=show)) as beginning,
+    ):
         model = models.build(recipe.model.name, recipe.model.args, trusted=True)
         if recipe.model.init and not resume:
             initialise(model, Path(recipe.model.init), say)
@@ -207,6 +221,13 @@ def _run(
         held_out = {name: _held_out(predictor, data.splits[name]) for name in ("valid", "test") if data.splits[name]}
         optimizer, scheduler = _optimizer(recipe, model, number_of(train))
         precision = Precision.of(recipe.train.precision, device)
+        before_epoch, batches = _unfreezing(frozen, recipe), number_of(train)
+        beginning.epoch_has(None if batches is None else -(-batches // recipe.train.accumulate))
+
+        def epoch_begins(epoch: int) -> None:
+            beginning.epoch_begins()
+            before_epoch(epoch)
+
         if resume:
             _check_not_back(path, recipe)
         with _opened(path, recipe, data, resume=resume):
@@ -217,9 +238,10 @@ def _run(
                 max_grad_norm=recipe.train.max_grad_norm, max_grad_value=recipe.train.max_grad_value,
                 precision=precision, ema_decay=recipe.train.ema_decay, monitor=recipe.train.monitor,
                 patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite, folder=path, resume=resume,
-                save_seconds=recipe.run.save_seconds, log_every=recipe.run.log_every, show=show, stop=stop,
-                before_epoch=_unfreezing(frozen, recipe),
+                save_seconds=recipe.run.save_seconds, log_every=recipe.run.log_every, show=show,
+                stop=lambda: beginning.updated() or stop(), before_epoch=epoch_begins,
             )  # fmt: skip
+        beginning.end()
         if "valid" in held_out and not fitted.best.epoch:
             _refuse_monitor(path, recipe, data, *measure(model, held_out["valid"], objective, precision=precision))
         figures = {
@@ -227,6 +249,7 @@ def _run(
             for name, batches in held_out.items()
         }
     results = _results(recipe, data, fitted, figures, size)
+    results["doctor"] = None if beginning.report is None else as_json(beginning.report)
     if distributed.is_main():
         predictor.save(path / "model")
         results |= overview.of_run(predictor, data, recipe.run.seed)
@@ -238,6 +261,16 @@ def _run(
             log.write({"kind": "final", "epoch": fitted.progress.epoch, "step": fitted.progress.step, **final})
         write_report(path)
     return Run(path, recipe, predictor, results)
+
+
+def _told(*, show: bool) -> Callable[[Report], None]:
+    """Return what says at once, while the run goes on, what the doctor thinks is wrong with it."""
+
+    def tell(report: Report) -> None:
+        for one in report.alarms if show else ():
+            print(harmless(f"doctor: {in_a_line(one)}", 10_000), file=sys.stderr)
+
+    return tell
 
 
 def _check_code_is_said(recipe: Recipe, said: Mapping[str, Any], path: Path | str | None) -> None:

@@ -25,6 +25,9 @@ from truestep.doctor.schedules import Schedules
 from truestep.doctor.steps import Steps
 
 
+current: Watch | None = None  # the one that is on; PyTorch's functions are wrapped once
+
+
 class Watch:
     """Watches everything that this process does with PyTorch, from `start` to `stop`."""
 
@@ -39,6 +42,8 @@ class Watch:
         self.sensors = (self.steps, self.schedules, self.losses, self.calls, self.loaders, self.keeping)
 
     def start(self) -> None:
+        global current
+        current = current or self
         self._thread, self._process = threading.get_ident(), os.getpid()
         for sensor in self.sensors:
             sensor.install()
@@ -49,6 +54,8 @@ class Watch:
         self.losses.trace(on=False)
         while self._undo:
             self._undo.pop()()
+        global current
+        current = None if current is self else current
         self.conclude()
 
     def conclude(self) -> None:

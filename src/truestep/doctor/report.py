@@ -88,6 +88,12 @@ def text(report: Report, *, colour: bool = False) -> str:
     return "\n\n".join(parts)
 
 
+def in_a_line(one: Finding) -> str:
+    """Return a finding as one line of text."""
+    fix = f" Fix: {one.fix}" if one.fix else ""
+    return f"{_place(one.site)}  {one.severity}  {one.rule}: {one.message}{fix}"
+
+
 def as_json(report: Report) -> dict[str, Any]:
     """Return the report as the dict that `--format json` prints."""
     return {
