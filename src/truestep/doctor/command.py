@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -67,25 +68,49 @@ def examine(
     if out is not None and not out.parent.is_dir():
         raise InputError(f"--out: the folder '{out.parent}' does not exist.")
 
-    from truestep.doctor.diagnosis import diagnose
+    from truestep.doctor import processes
     from truestep.doctor.observe import Watch
 
-    watch, report = Watch(), Report(script=target)
+    if module and target in processes.LAUNCHERS:
+        options = _as_options(steps=steps, select=select, ignore=ignore, kind=kind, out=out, exit_zero=exit_zero)
+        return run(target, processes.launched(target, arguments, options), module=True)
+    watch, ranks = Watch(), processes.Ranks.of_environment()
     if steps is not None:
         _end_after(watch, steps)
+    if ranks is not None:  # a launcher ends all when one of them fails
+        signal.signal(signal.SIGTERM, _terminated)
     stdout = _redirected() if kind != "text" and out is None else None
-    watch.start()
-    try:
-        report.exit_code = run(target, arguments, module=module)
-        watch.record.finished = report.exit_code == 0
-    finally:
-        watch.stop()
-    report.findings = diagnose(watch.record, select, ignore)
-    report.take(watch.record)
+    with processes.watching_children() as children:
+        watch.start()
+        try:
+            exit_code = run(target, arguments, module=module)
+            watch.record.finished = exit_code == 0
+        finally:
+            watch.stop()
+        report = processes.report_of(watch, select, ignore)
+        report.script, report.exit_code = target, exit_code
+        children.gather(report)
+    if ranks is not None:
+        ranks.gather(report)
+    if ranks is not None and ranks.rank:
+        return report.exit_code  # what it found is said, and counted, by the first
     _write(report, kind, out, stdout)
     if report.exit_code:
         return report.exit_code
     return 1 if report.alarms and not exit_zero else 0
+
+
+def _terminated(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _as_options(
+    *, steps: int | None, select: Iterable[str], ignore: Iterable[str], kind: str, out: Path | None, exit_zero: bool
+) -> list[str]:
+    """Return the doctor's options as they are typed."""
+    values = {"--steps": steps, "--select": ",".join(select), "--ignore": ",".join(ignore), "--format": kind, "--out": out}
+    words = [str(word) for name, value in values.items() if value for word in (name, value)]
+    return words + ["--exit-zero"] * exit_zero
 
 
 def _end_after(watch: Any, steps: int) -> None:

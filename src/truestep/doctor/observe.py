@@ -50,13 +50,17 @@ class Watch:
         self.on = True
 
     def stop(self) -> None:
+        self.leave()
+        self.conclude()
+
+    def leave(self) -> None:
+        """Put PyTorch's functions back."""
+        global current
         self.on = False
         self.losses.trace(on=False)
         while self._undo:
             self._undo.pop()()
-        global current
         current = None if current is self else current
-        self.conclude()
 
     def conclude(self) -> None:
         """Let the sensors write down what they only know at the end."""
