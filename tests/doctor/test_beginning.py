@@ -81,7 +81,7 @@ def wrapped_by_watching():
         torch.nn.utils.clip_grad, torch.optim.lr_scheduler.LRScheduler, torch.amp.GradScaler,
     )  # fmt: skip
     functions = [{name: id(value) for name, value in vars(owner).items()} for owner in owners]
-    return functions, torch.is_anomaly_enabled(), observe.current
+    return functions, torch.is_anomaly_enabled(), observe.Watch.current
 
 
 def weights_of(run):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Self
 
-from truestep.doctor import observe
 from truestep.doctor.diagnosis import diagnose
+from truestep.doctor.observe import Watch
 from truestep.doctor.report import Report
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Beginning:
     """
 
     def __init__(self, *, enabled: bool, tell: Callable[[Report], None]) -> None:
-        self.watch = observe.Watch() if enabled and observe.current is None else None
+        self.watch = Watch() if enabled and Watch.current is None else None
         self.tell = tell
         self.report: Report | None = None  # once it is over
         self.least, self.updates, self.evaluated = math.inf, 0, False

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -25,11 +25,10 @@ from truestep.doctor.schedules import Schedules
 from truestep.doctor.steps import Steps
 
 
-current: Watch | None = None  # the one that is on; PyTorch's functions are wrapped once
-
-
 class Watch:
     """Watches everything that this process does with PyTorch, from `start` to `stop`."""
+
+    current: ClassVar[Watch | None] = None  # the one that is on
 
     def __init__(self) -> None:
         self.record = Record()
@@ -42,8 +41,7 @@ class Watch:
         self.sensors = (self.steps, self.schedules, self.losses, self.calls, self.loaders, self.keeping)
 
     def start(self) -> None:
-        global current
-        current = current or self
+        Watch.current = Watch.current or self
         self._thread, self._process = threading.get_ident(), os.getpid()
         for sensor in self.sensors:
             sensor.install()
@@ -55,12 +53,11 @@ class Watch:
 
     def leave(self) -> None:
         """Put PyTorch's functions back."""
-        global current
         self.on = False
         self.losses.trace(on=False)
         while self._undo:
             self._undo.pop()()
-        current = None if current is self else current
+        Watch.current = None if Watch.current is self else Watch.current
 
     def conclude(self) -> None:
         """Let the sensors write down what they only know at the end."""

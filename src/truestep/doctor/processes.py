@@ -15,16 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from truestep.doctor import observe, sites
+from truestep.doctor import sites
 from truestep.doctor.diagnosis import diagnose, in_order
 from truestep.doctor.findings import Finding
+from truestep.doctor.observe import Watch
 from truestep.doctor.record import Site
 from truestep.doctor.report import Report
 
@@ -33,7 +34,7 @@ LAUNCHERS = ("torch.distributed.run", "torch.distributed.launch")
 PYTHON = re.compile(r"(python[\d.]*|torchrun|accelerate|deepspeed)(\.exe)?$")
 
 
-def report_of(watch: observe.Watch, select: Sequence[str] = (), ignore: Sequence[str] = ()) -> Report:
+def report_of(watch: Watch, select: Iterable[str] = (), ignore: Iterable[str] = ()) -> Report:
     """Return what is to be said of a watch that is over."""
     report = Report(diagnose(watch.record, select, ignore))
     report.take(watch.record)
@@ -131,11 +132,10 @@ class Ranks:
         report.unseen += [f"rank {rank}" for rank in sorted(missing)]
 
 
-def launched(module: str, arguments: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Return the arguments of a launcher, changed so that each process that it starts runs under the doctor.
+def launched(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return the arguments of a launcher of `LAUNCHERS`, changed so that each process that it starts runs under the doctor.
 
     Args:
-        module: one of `LAUNCHERS`.
         arguments: of the launcher: its options, the script, and the script's arguments.
         options: of the doctor.
     """
@@ -145,7 +145,16 @@ def launched(module: str, arguments: Sequence[str], options: Sequence[str]) -> l
     own = list(arguments[: len(arguments) - 1 - len(parsed.training_script_args)])
     of_module = ["-m"] if parsed.module else []
     own = [word for word in own if word not in ("-m", "--module")]
-    return [*own, "-m", "truestep", "doctor", *options, *of_module, parsed.training_script, *parsed.training_script_args]
+    return [
+        *own,
+        "-m",
+        "truestep",
+        "doctor",
+        *options,
+        *of_module,
+        parsed.training_script,
+        *parsed.training_script_args,
+    ]
 
 
 # Children
@@ -160,9 +169,9 @@ class Watched:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if "torch" not in sys.modules:
             return self.target(*args, **kwargs)
-        if observe.current is not None:  # a fork has its parent's
-            observe.current.leave()
-        watch = observe.Watch()
+        if Watch.current is not None:  # a fork has its parent's
+            Watch.current.leave()
+        watch = Watch()
         with watching_children() as children:
             watch.start()
             try:
@@ -173,7 +182,7 @@ class Watched:
                 self._hand_on(watch, children)
         return result
 
-    def _hand_on(self, watch: observe.Watch, children: Children) -> None:
+    def _hand_on(self, watch: Watch, children: Children) -> None:
         report, name = report_of(watch), multiprocessing.current_process().name
         children.gather(report)
         path = Path(self.folder, f"{name}-{os.getpid()}.json")
@@ -215,15 +224,15 @@ def watching_children() -> Generator[Children]:
     with tempfile.TemporaryDirectory(prefix="truestep-doctor-", ignore_cleanup_errors=True) as folder:
         children = Children(folder)
 
-        def started(process: Any) -> None:
-            target = getattr(process, "_target", None)
-            if os.getpid() != children.process or not trains(process):
-                start(process)
+        def started(self: Any) -> None:
+            target = getattr(self, "_target", None)
+            if os.getpid() != children.process or not trains(self):
+                start(self)
                 return
-            children.started.append((process.name, process))
+            children.started.append((self.name, self))
             if target is not None:
-                process._target = Watched(target, folder)
-            start(process)
+                self._target = Watched(target, folder)
+            start(self)
 
         def opened(self: Any, args: Any, *others: Any, **named: Any) -> None:
             popen(self, args, *others, **named)
