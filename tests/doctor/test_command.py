@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -158,7 +159,7 @@ def test_ctrl_c_shows_what_was_found_so_far(tmp_path):
 )
 def test_a_full_device_ends_it_in_words(arguments, full, code, tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT.format(end="", allow="").replace("print(", "str("))
-    with open("/dev/full", "w") as device:
+    with Path("/dev/full").open("w") as device:
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | ({full: device} if full else {})
         ended = subprocess.run(
             [sys.executable, "-m", "truestep", "doctor", *arguments, "train.py"],
@@ -167,7 +168,7 @@ def test_a_full_device_ends_it_in_words(arguments, full, code, tmp_path):
 
     assert ended.returncode == code
     assert "Traceback" not in (ended.stderr or "")
-    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
 
 
 @pytest.mark.parametrize("closed", [False, True], ids=["full", "closed pipe"])
@@ -175,7 +176,7 @@ def test_output_that_fails_at_the_end_keeps_the_report(closed, tmp_path):
     (tmp_path / "train.py").write_text(SCRIPT.format(end="", allow=""))
     reading, writing = os.pipe()
     os.close(reading)
-    with open("/dev/full", "w") as device:
+    with Path("/dev/full").open("w") as device:
         ended = subprocess.run(
             [sys.executable, "-m", "truestep", "doctor", "train.py"],
             cwd=tmp_path, stdout=writing if closed else device, stderr=subprocess.PIPE, text=True, check=False,
