@@ -158,7 +158,9 @@ def test_ctrl_c_shows_what_was_found_so_far(tmp_path):
     [([], "stdout", 1), ([], "stderr", 2), (["--format", "json"], "stdout", 2), (["--out", "/dev/full"], "", 2)],
 )
 def test_a_full_device_ends_it_in_words(arguments, full, code, tmp_path):
-    (tmp_path / "train.py").write_text(SCRIPT.format(end="", allow="").replace("print(", "str("))
+    (tmp_path / "train.py").write_text(
+        SCRIPT.format(end="", allow="").replace('print("loss", loss.item())', "loss.item()")
+    )
     with Path("/dev/full").open("w") as device:
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | ({full: device} if full else {})
         ended = subprocess.run(
