@@ -23,6 +23,7 @@ from truestep.device import preserved_rng
 from truestep.errors import InputError
 from truestep.keyed import Keys
 from truestep.nest import Store, flatten, leaves_of, map_tensors, take, to_device
+from truestep.signals import left_to_the_parent
 
 EVALUATION_BATCH_SIZE = 1024  # fixed, because the last bits of a row's outputs depend on the size of its batch
 POOL = 50  # batches that are sorted by length together: enough for little padding, and every epoch mixes anew
@@ -161,6 +162,7 @@ class Batches:
                 batch_sampler=lists,
                 num_workers=self.num_workers,
                 collate_fn=_unchanged,
+                worker_init_fn=left_to_the_parent,
                 generator=torch.Generator(),  # our own: the loader would draw a seed from the global one
             )
             iterator = iter(loader)
@@ -214,7 +216,8 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _seed_worker(key: int, _: int) -> None:
+def _start_worker(key: int, _: int) -> None:
+    left_to_the_parent()
     keyed.seed_generators(key)
 
 
@@ -262,7 +265,7 @@ class StreamedBatches:
             self.batch_size,
             num_workers=self.num_workers,
             generator=torch.Generator(),  # our own, as above
-            worker_init_fn=partial(_seed_worker, key) if self.num_workers else None,
+            worker_init_fn=partial(_start_worker, key) if self.num_workers else None,
         )
         drawn = keyed.Generators(key)
         iterator: Iterator[Any] | None = None

@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from truestep import distributed
-from truestep.batches import batches_on, number_of
+from truestep.batches import as_batches, batches_on, number_of
 from truestep.best import Best
 from truestep.checkpoint import Checkpoints
 from truestep.device import Precision
@@ -196,6 +196,8 @@ def fit(
     folder: Path | str | None = None,
     resume: bool = False,
     save_seconds: float = 30.0,
+    save_steps: float = math.inf,
+    keep: int = 2,
     log_every: int = 50,
     show: bool = True,
     stop: Callable[[], Interrupted | None] = lambda: None,
@@ -207,22 +209,25 @@ def fit(
         model: on the device the batches are on; it comes back in evaluation mode.
         train: `Batches`, whose order follows from (seed, epoch), or any iterable of batches.
         valid: evaluated after every epoch; None keeps the last weights instead of the best.
-        epochs: passes over `train`; `max_steps` updates or `max_minutes` may end the run earlier.
+        epochs: passes over `train`; `max_steps` updates or `max_minutes` of this call may end the run earlier.
         ema_decay: keep an average of the weights, decay * average + (1 - decay) * weights; evaluate and return it.
         monitor: the validation metric that is to be best, and that patience and `ReduceLROnPlateau` watch.
         folder: for metrics.jsonl and checkpoints; None writes nothing.
         resume: go on from the newest checkpoint in `folder`, to the same numbers as without the interruption. A loader
             of your own must give the same batches again, which one that shuffles does not; `Batches` does.
-        save_seconds: between checkpoints at the ends of epochs; one is always written at the end of the run.
+        save_seconds: between checkpoints, which are written beside the training; one always is at the end of the run.
+        save_steps: updates between checkpoints, if that is sooner.
+        keep: how many checkpoints stay.
         log_every: updates between two "step" lines of the log.
         show: progress on stderr.
-        stop: asked after every update; what it returns is raised after saving.
+        stop: asked after every update, and in evaluation at every batch; what it returns is raised after saving.
         before_epoch: told the number of each epoch, from 0, before its first batch, and of one that is resumed, again.
 
     The rest is as for `train_steps`.
 
     Raises:
-        InputError: the options contradict each other, or a target does not fit the objective.
+        InputError: the options contradict each other, a target does not fit the objective, or the last checkpoint can't
+            be written. Of an earlier one that can't, a warning tells.
         NonFiniteError: a loss or gradient is NaN or infinite; no checkpoint holds bad weights.
     """
     objective, bare = as_objective(objective), distributed.unwrap(model)
@@ -235,22 +240,34 @@ def fit(
     ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay else None
     kept = ema.module if ema else bare  # evaluated, compared, and left in `model` at the end
     best, mean, progress, history = Best(monitor, patience), RunningMean(), Progress(), list[dict[str, Any]]()
+    recent: list[Step] = []  # steps whose tensors nobody has read yet
 
     parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
-    checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean})
+    checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean}, keep)
     if resume:
         progress = Progress(**checkpoints.restore())
         progress.stopped = _reason_to_stop(progress, best, epochs, max_steps)
-    begun, saved = time.monotonic() - progress.seconds, time.monotonic()
+    started = time.monotonic()
+    begun, saved = started - progress.seconds, (progress.step, started)
 
-    with MetricsLog(folder, progress.log_size) as log, Display(epochs, train, enabled=show) as display:
-        while not progress.stopped:
+    def due() -> bool:
+        late = progress.step - saved[0] >= save_steps or time.monotonic() - saved[1] >= save_seconds
+        return folder is not None and distributed.any_rank(distributed.is_main() and late and not checkpoints.busy)
+
+    def save(*, wait: bool = True) -> None:
+        nonlocal saved
+        read_losses(recent, mean)  # weights that are not finite reach no checkpoint
+        checkpoints.save(asdict(progress) | {"log_size": log.size}, wait=wait, first=log.sync)
+        saved = progress.step, time.monotonic()
+
+    with MetricsLog(folder, progress.log_size) as log, Display(epochs, train, enabled=show) as display, checkpoints:
+        while not progress.stopped or progress.batch:  # one that was stopped in an epoch is still to be evaluated
             model.train()
             before_epoch(progress.epoch)
-            recent: list[Step] = []  # steps whose tensors nobody has read yet
+            batches = () if progress.stopped else batches_on(device, train, progress.epoch, progress.batch)
             with located(progress, train, accumulate, bare, objective, precision):
                 for step in train_steps(
-                    model, batches_on(device, train, progress.epoch, progress.batch), objective, optimizer,
+                    model, batches, objective, optimizer,
                     scheduler=scheduler, ema=ema, precision=precision, accumulate=accumulate,
                     max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
                 ):  # fmt: skip
@@ -266,12 +283,15 @@ def fit(
                     if progress.seconds > display.due:
                         display.advance(progress)
                     if interruption := stop():
-                        read_losses(recent, mean)
-                        checkpoints.save(asdict(progress) | {"log_size": log.sync()})
+                        save()
                         raise interruption
+                    if due():
+                        save(wait=False)
                     if progress.step >= max_steps:
                         progress.stopped = "max_steps"
-                    elif max_minutes < math.inf and distributed.any_rank(progress.seconds >= 60 * max_minutes):
+                    elif max_minutes < math.inf and distributed.any_rank(
+                        time.monotonic() - started >= 60 * max_minutes
+                    ):
                         progress.stopped = "max_minutes"
                     if progress.stopped:
                         break
@@ -284,12 +304,18 @@ def fit(
 
             whole = not progress.stopped or progress.batch == number_of(train)
             if not whole:  # saved before it is evaluated: a resumed run does that once, at the end of the epoch
-                checkpoints.save(asdict(progress) | {"log_size": log.sync()})
+                save()
 
             improved = False
             row: dict[str, Any] = {"kind": "epoch", **_at(progress), "train_loss": mean.compute()}
             if valid is not None:
-                metrics = evaluate(kept, valid, objective, precision=precision, keep_rows=best.needs_rows)
+                try:
+                    metrics = evaluate(
+                        kept, _until(stop, valid), objective, precision=precision, keep_rows=best.needs_rows
+                    )
+                except Interrupted:
+                    save()  # as it was before the evaluation, which a resumed run does again
+                    raise
                 row |= {f"valid_{name}": value for name, value in metrics.items()}
                 improved = best.update(row, progress.epoch + 1, kept)
                 if isinstance(scheduler, ReduceLROnPlateau):
@@ -303,10 +329,11 @@ def fit(
             history.append(row)
             log.write(row)
             display.epoch(row, improved=improved)
-            if whole and (progress.stopped or time.monotonic() - saved >= save_seconds):
-                checkpoints.save(asdict(progress) | {"log_size": log.sync()})
-                saved = time.monotonic()
-        progress.log_size = log.sync()
+            if whole and (progress.stopped or due()):
+                save(wait=bool(progress.stopped))
+            if progress.stopped:
+                break
+        progress.log_size = log.size
 
     if best.weights:
         kept.load_state_dict(best.weights)
@@ -314,6 +341,21 @@ def fit(
         bare.load_state_dict(ema.module.state_dict())
     model.eval()
     return Fitted(progress, best, history)
+
+
+def _until(stop: Callable[[], Interrupted | None], batches: Any) -> Iterable[Any]:
+    """Return the batches to evaluate on; none more come when a stop is asked for."""
+    batches = as_batches(batches)
+    if distributed.world_size() > 1:  # all processes would have to agree at each
+        return batches
+
+    def heeding() -> Iterator[Any]:
+        for batch in batches:
+            if interruption := stop():
+                raise interruption
+            yield batch
+
+    return heeding()
 
 
 def _at(progress: Progress) -> dict[str, Any]:

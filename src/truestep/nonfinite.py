@@ -84,7 +84,7 @@ def read_losses(recent: list[StepT], mean: RunningMean) -> None:
     losses, counts = losses.to(widest(losses.device)), [step.count for step in recent]
     tensors = [count for count in counts if isinstance(count, Tensor)]
     weights = torch.stack(tensors).to(losses) if tensors else losses.new_tensor(counts)
-    mean.add(losses @ weights / weights.sum(), weights.sum())
+    mean.add_each(losses, weights)
     recent.clear()
 
 

@@ -138,7 +138,9 @@ class TrainChoices:
         least=1,
     )
     max_steps: int | None = choice(None, "updates after which to stop", short="max-steps", least=1)
-    max_minutes: float = choice(math.inf, "minutes after which to stop", short="max-minutes", least=TINY)
+    max_minutes: float = choice(
+        math.inf, "minutes after which to stop; a resumed run has as many again", short="max-minutes", least=TINY
+    )
     batch_size: int = choice(32, "examples a batch", short="batch-size", least=1)
     accumulate: int = choice(1, "batches an update", short="accumulate", least=1)
     max_grad_norm: float = choice(math.inf, "scale gradients down to this L2 norm", short="max-grad-norm", least=TINY)
@@ -156,7 +158,9 @@ class RunChoices:
     device: str = choice("auto", "auto, cpu, cuda, cuda:1, mps", short="device")
     threads: int = choice(0, "CPU threads; 0 chooses by the size of the model", least=0)
     log_every: int = choice(50, "updates between two step lines in metrics.jsonl", least=1)
-    save_seconds: float = choice(30.0, "between two checkpoints", least=0)
+    save_seconds: float = choice(30.0, "between two checkpoints, which are written beside the training", least=0)
+    save_steps: int | None = choice(None, "updates between two checkpoints, if that is sooner", least=1)
+    keep_checkpoints: int = choice(2, "how many of the newest stay", least=1)
 
 
 @dataclass(frozen=True)
