@@ -105,7 +105,7 @@ class Checkpoints:
         if wait:
             if self._trouble:
                 trouble, self._trouble = self._trouble, None
-                raise InputError(f"{self.folder}: can't write a checkpoint ({trouble}). {self._newest_words()}")
+                raise InputError(f"{self.folder}: can't write a checkpoint ({_reason(trouble)}). {self._newest_words()}")
             distributed.wait_for_all()  # nobody may look for it before it is there
 
     def __enter__(self) -> Self:
@@ -122,7 +122,7 @@ class Checkpoints:
         if self._trouble is not None:
             trouble, self._trouble = self._trouble, None
             warnings.warn(
-                f"{self.folder}: can't write a checkpoint ({trouble}). The run goes on. {self._newest_words()}",
+                f"{self.folder}: can't write a checkpoint ({_reason(trouble)}). The run goes on. {self._newest_words()}",
                 stacklevel=3,
             )
 
@@ -156,30 +156,10 @@ class Checkpoints:
     def _write_folder(self, name: str, tree: Any, tensors: Mapping[str, Tensor]) -> None:
         folder = cast("Path", self.folder)
         if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
             disk.make_folder(folder)
             disk.flush_folder(folder.parent)
-        temporary = folder / f".tmp-{name}-{os.getpid()}-{time.time_ns()}"
-        disk.make_folder(temporary)
-        try:
-            state = json.dumps({"format": FORMAT, "state": tree}).encode()
-            files = {
-                "state.safetensors": _written(temporary / "state.safetensors", safetensors(tensors)),
-                "state.json": _written(temporary / "state.json", [state]),
-            }
-            manifest: dict[str, Any] = {"format": FORMAT, "files": files}
-            manifest["sha256"] = _sum_of(manifest)
-            _written(temporary / "manifest.json", [json.dumps(manifest, indent=2).encode()])
-            disk.flush_folder(temporary)
-            final = self._unused(name)
-            disk.rename(temporary, final)
-        except OSError:
-            _remove_if_possible(temporary)
-            raise
-        disk.flush_folder(folder)
-        try:
-            _check(final)  # only what can be read again lets an older one go
-        except DamagedError as error:
-            raise OSError(str(error)) from None
+        _write_whole(folder, tree, tensors, lambda: self._unused(name))
         self._prune()
 
     def restore(self) -> dict[str, Any]:
@@ -189,6 +169,7 @@ class Checkpoints:
             InputError: there is no checkpoint.
             RefusedError: there are some, but none is whole, or it is of another run or of a newer truestep.
         """
+        self._finish()
         damaged: list[str] = []
         for path in self._newest_first():
             try:
@@ -237,6 +218,50 @@ class Checkpoints:
             _remove_if_possible(litter)
 
 
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state as a checkpoint is written, under a name of its own; an older one of that name goes."""
+    tensors: dict[str, Tensor] = {}
+    tree = encode(dict(state), tensors)
+    if path.is_dir() and not path.is_symlink():
+        disk.remove_folder(path)
+    _write_whole(path.parent, tree, {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}, lambda: path)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return what `write_state` wrote, after checking every byte of it.
+
+    Raises:
+        RefusedError: it is damaged, or of a newer truestep.
+    """
+    return _read(path)
+
+
+def _write_whole(folder: Path, tree: Any, tensors: Mapping[str, Tensor], named: Callable[[], Path]) -> None:
+    """Write a folder of state into `folder`: whole and under its name, or not at all."""
+    temporary = folder / f".tmp-{os.getpid()}-{time.time_ns()}"
+    disk.make_folder(temporary)
+    try:
+        state = json.dumps({"format": FORMAT, "state": tree}).encode()
+        files = {
+            "state.safetensors": _written(temporary / "state.safetensors", safetensors(tensors)),
+            "state.json": _written(temporary / "state.json", [state]),
+        }
+        manifest: dict[str, Any] = {"format": FORMAT, "files": files}
+        manifest["sha256"] = _sum_of(manifest)
+        _written(temporary / "manifest.json", [json.dumps(manifest, indent=2).encode()])
+        disk.flush_folder(temporary)
+        final = named()
+        disk.rename(temporary, final)
+    except OSError:
+        _remove_if_possible(temporary)
+        raise
+    disk.flush_folder(folder)
+    try:
+        _check(final)  # only what can be read again lets an older one go
+    except DamagedError as error:
+        raise OSError(str(error)) from None
+
+
 def newest_first(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, whole or not."""
     if not folder.is_dir():
@@ -254,6 +279,10 @@ def _written(path: Path, pieces: Iterable[bytes | memoryview]) -> dict[str, Any]
             size += len(piece)
         disk.flush(file)
     return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _remove_if_possible(path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from truestep.errors import InputError, did_you_mean
@@ -128,6 +129,19 @@ def _make_compiler_deterministic(*, mode: bool) -> None:
     config: Any = sys.modules.get(COMPILER)
     if config is not None:
         config.deterministic = mode
+
+
+def drawn(device: torch.device) -> list[Tensor]:
+    """Return the states of the generators that a forward pass on a device draws from: of dropout, for instance."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def draw_again(states: list[Tensor], device: torch.device) -> None:
+    """Put generators back to what `drawn` returned."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
 
 
 @contextmanager

@@ -195,6 +195,12 @@ class MetricsLog:
         self.file.flush()
         self.size = self.file.tell()
 
+    def cut_back(self, size: int) -> None:
+        """Forget all lines behind the first `size` bytes."""
+        if self.file:
+            self.file.truncate(size)
+        self.size = size
+
     def sync(self) -> None:
         """Have all lines on the disk, where a checkpoint counts on them."""
         if self.file and self.path:

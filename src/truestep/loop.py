@@ -26,13 +26,21 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from truestep import distributed
 from truestep.batches import as_batches, batches_on, number_of
 from truestep.best import Best
-from truestep.checkpoint import Checkpoints
-from truestep.device import Precision
-from truestep.errors import InputError, Interrupted
+from truestep.checkpoint import Checkpoints, write_state
+from truestep.device import Precision, draw_again, drawn
+from truestep.errors import InputError, Interrupted, NonFiniteError
 from truestep.evaluation import evaluate
 from truestep.folder import MetricsLog
 from truestep.metrics import RunningMean
-from truestep.nonfinite import explain, leave_out_on_device, located, read_losses, reads_at_once
+from truestep.nonfinite import (
+    ROLLBACKS,
+    explain,
+    leave_out_on_device,
+    located,
+    read_losses,
+    reads_at_once,
+    with_evidence,
+)
 from truestep.objectives import Objective, as_objective
 from truestep.preconditions import check_run, check_steps
 from truestep.progress import Display
@@ -77,7 +85,8 @@ def train_steps(
         accumulate: batches per update. Exact, also when batches differ in size: see `truestep.objectives`.
         max_grad_norm: gradients are scaled down to this L2 norm; inf leaves them as they are.
         max_grad_value: each gradient is cut to within plus or minus this; inf leaves them as they are.
-        on_nonfinite: "stop" raises before bad weights are made; "skip" leaves the update out.
+        on_nonfinite: "stop" raises before bad weights are made; "skip" leaves the update out, as if its batches had not
+            been there.
 
     Raises:
         NonFiniteError: a loss or gradient is NaN or infinite. Off the CPU, see `truestep.nonfinite`.
@@ -96,6 +105,7 @@ def train_steps(
         total = sum(objective.count(targets) for _, targets in group)
         count = distributed.share(total) if parallel else total
         before = [buffer.clone() for buffer in buffers]  # batch norm writes to them in forward, before we can object
+        random_before = drawn(parameters[0].device)
 
         def gradients() -> Tensor:
             optimizer.zero_grad()  # 1. forget the last gradients
@@ -110,8 +120,12 @@ def train_steps(
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
             loss = distributed.all_mean(loss) if parallel else loss
             if isinstance(optimizer, LBFGS) and not math.isfinite(loss):  # L-BFGS would step on it before we could look
-                raise explain(distributed.unwrap(model), group, objective, loss, precision)
+                raise failure(loss)
             return loss
+
+        def failure(loss: Tensor) -> NonFiniteError:
+            bare = distributed.unwrap(model)
+            return with_evidence(explain(bare, group, objective, loss, precision), bare, group, random_before, count)
 
         lr, scale, refused = optimizer.param_groups[0]["lr"], scaler.get_scale(), False
         if isinstance(optimizer, LBFGS):
@@ -126,8 +140,8 @@ def train_steps(
                 refused = not math.isfinite(doubt)
             else:
                 leave_out_on_device(optimizer, doubt)
-            if refused and on_nonfinite == "stop":
-                raise explain(distributed.unwrap(model), group, objective, loss, precision)
+            if refused and on_nonfinite != "skip":
+                raise failure(loss)
             if not refused:
                 if max_grad_norm < math.inf:
                     clip_grads_with_norm_(parameters, max_grad_norm, grad_norm)
@@ -139,9 +153,10 @@ def train_steps(
             scaler.update()
 
         skipped = refused or scaler.get_scale() < scale  # a lower scale: float16 overflowed, and nothing was applied
-        if skipped and on_nonfinite == "stop" and scaler.get_scale() < 1:  # no matter of scale, then
-            raise explain(distributed.unwrap(model), group, objective, loss, precision)
+        if skipped and on_nonfinite != "skip" and scaler.get_scale() < 1:  # no matter of scale, then
+            raise failure(loss)
         if skipped:
+            draw_again(random_before, parameters[0].device)
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.copy_(value)
         else:
@@ -163,6 +178,7 @@ class Progress:
     seconds: float = 0.0  # of training and evaluation so far
     stopped: str = ""  # why the run ended: "epochs", "patience", "max_steps" or "max_minutes"
     log_size: int = 0  # bytes of metrics.jsonl by then
+    rollbacks: int = 0  # to an earlier checkpoint, because numbers were not finite
 
 
 @dataclass(frozen=True)
@@ -233,7 +249,7 @@ def fit(
     objective, bare = as_objective(objective), distributed.unwrap(model)
     check_run(
         objective, train, valid, scheduler, monitor=monitor, patience=patience, epochs=epochs, log_every=log_every,
-        ema_decay=ema_decay, folder=folder, resume=resume,
+        ema_decay=ema_decay, on_nonfinite=on_nonfinite, folder=folder, resume=resume,
     )  # fmt: skip
     device = next(model.parameters()).device
     precision = Precision.of(precision, device)
@@ -260,42 +276,69 @@ def fit(
         checkpoints.save(asdict(progress) | {"log_size": log.size}, wait=wait, first=log.sync)
         saved = progress.step, time.monotonic()
 
+    def roll_back(error: NonFiniteError) -> None:
+        """Go back to the last checkpoint, and on behind the batches that the numbers failed at."""
+        nonlocal progress
+        failed = progress
+        progress = Progress(**checkpoints.restore())
+        progress.rollbacks, progress.seconds = failed.rollbacks + 1, failed.seconds
+        log.cut_back(progress.log_size)
+        recent.clear()
+        if failed.epoch != progress.epoch:
+            mean.clear()
+        late = error.batches_ago > 0
+        batch = failed.batch + (0 if late else accumulate)
+        log.write({"kind": "rollback", **_at(progress), "to_step": progress.step, "error": str(error)})
+        progress.epoch, progress.batch = failed.epoch, min(batch, number_of(train) or batch)
+        save()
+
+    if on_nonfinite == "rollback" and not resume:
+        checkpoints.save(asdict(progress))  # where to go back to, if the first steps fail
+
     with MetricsLog(folder, progress.log_size) as log, Display(epochs, train, enabled=show) as display, checkpoints:
         while not progress.stopped or progress.batch:  # one that was stopped in an epoch is still to be evaluated
             model.train()
             before_epoch(progress.epoch)
             batches = () if progress.stopped else batches_on(device, train, progress.epoch, progress.batch)
-            with located(progress, train, accumulate, bare, objective, precision):
-                for step in train_steps(
-                    model, batches, objective, optimizer,
-                    scheduler=scheduler, ema=ema, precision=precision, accumulate=accumulate,
-                    max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
-                ):  # fmt: skip
-                    progress.batch, progress.seconds = progress.batch + step.batches, time.monotonic() - begun
-                    if step.skipped:
-                        progress.skipped += 1
-                    else:
-                        progress.step += 1
-                        recent.append(step)
-                    if progress.step % log_every == 0 and not step.skipped:
-                        read_losses(recent, mean)
-                        log.write({"kind": "step", **_at(progress), "loss": float(step.loss), "lr": step.lr})
-                    if progress.seconds > display.due:
-                        display.advance(progress)
-                    if interruption := stop():
-                        save()
-                        raise interruption
-                    if due():
-                        save(wait=False)
-                    if progress.step >= max_steps:
-                        progress.stopped = "max_steps"
-                    elif max_minutes < math.inf and distributed.any_rank(
-                        time.monotonic() - started >= 60 * max_minutes
-                    ):
-                        progress.stopped = "max_minutes"
-                    if progress.stopped:
-                        break
-                read_losses(recent, mean)
+            try:
+                with located(progress, train, accumulate, bare, objective, precision):
+                    for step in train_steps(
+                        model, batches, objective, optimizer,
+                        scheduler=scheduler, ema=ema, precision=precision, accumulate=accumulate,
+                        max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
+                    ):  # fmt: skip
+                        progress.batch, progress.seconds = progress.batch + step.batches, time.monotonic() - begun
+                        if step.skipped:
+                            progress.skipped += 1
+                        else:
+                            progress.step += 1
+                            recent.append(step)
+                        if progress.step % log_every == 0 and not step.skipped:
+                            read_losses(recent, mean)
+                            log.write({"kind": "step", **_at(progress), "loss": float(step.loss), "lr": step.lr})
+                        if progress.seconds > display.due:
+                            display.advance(progress)
+                        if interruption := stop():
+                            save()
+                            raise interruption
+                        if due():
+                            save(wait=False)
+                        if progress.step >= max_steps:
+                            progress.stopped = "max_steps"
+                        elif max_minutes < math.inf and distributed.any_rank(
+                            time.monotonic() - started >= 60 * max_minutes
+                        ):
+                            progress.stopped = "max_minutes"
+                        if progress.stopped:
+                            break
+                    read_losses(recent, mean)
+            except NonFiniteError as error:
+                if on_nonfinite != "rollback" or progress.rollbacks == ROLLBACKS:
+                    if folder and error.evidence and distributed.is_main():
+                        write_state(Path(folder) / "nonfinite", {**error.evidence, "error": str(error)})
+                    raise
+                roll_back(error)
+                continue
             distributed.agree_on_buffers(bare, kept)
             if not progress.batch:
                 raise InputError(

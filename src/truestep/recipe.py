@@ -149,7 +149,9 @@ class TrainChoices:
     ema_decay: float | None = choice(None, "average the weights with this decay, and use the average", least=0, below=1)
     monitor: str = choice("valid_loss", "metric that is to be best", short="monitor")
     patience: int | None = choice(None, "epochs without a better one before stopping", short="patience", least=1)
-    on_nonfinite: Literal["stop", "skip"] = choice("stop", "on NaN or infinite numbers", short="on-nonfinite")
+    on_nonfinite: Literal["stop", "skip", "rollback"] = choice(
+        "stop", "on NaN or infinite numbers: rollback goes back to the last checkpoint", short="on-nonfinite"
+    )
 
 
 @dataclass(frozen=True)
