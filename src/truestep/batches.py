@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from functools import partial
 from itertools import islice
@@ -79,6 +80,7 @@ class Batches:
         length = _length(data)
         self.rows, self.names, self.num_examples = rows, names, length if rows is None else len(rows)
         self.lengths, self.weights, self.transform = lengths, weights, transform
+        self.order_sum = 0  # of the epoch that was begun last, to tell two orders apart
         self.in_memory = not isinstance(data, Dataset) and not any(isinstance(leaf, Store) for leaf in leaves_of(data))
         if self.num_examples == 0:
             raise InputError("data: expected at least one example, found none.")
@@ -126,7 +128,9 @@ class Batches:
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Any]:
         """Yield the batches of one epoch from the `start`-th on; with several processes, this one's share of each."""
-        shares = self.indices(number)[start:]
+        batches = self.indices(number)
+        self.order_sum = zlib.crc32(np.concatenate([share.numpy() for share in batches]).data)
+        shares = batches[start:]
         if not self.every_rank and distributed.world_size() > 1:
             shares = [share[distributed.rank() :: distributed.world_size()] for share in shares]
         batches = self._cut(shares) if self.in_memory else self._read(shares, number)

@@ -105,7 +105,9 @@ class Checkpoints:
         if wait:
             if self._trouble:
                 trouble, self._trouble = self._trouble, None
-                raise InputError(f"{self.folder}: can't write a checkpoint ({_reason(trouble)}). {self._newest_words()}")
+                raise InputError(
+                    f"{self.folder}: can't write a checkpoint ({_reason(trouble)}). {self._newest_words()}"
+                )
             distributed.wait_for_all()  # nobody may look for it before it is there
 
     def __enter__(self) -> Self:

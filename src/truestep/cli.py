@@ -24,7 +24,7 @@ import cyclopts
 from cyclopts import App, Group, Parameter
 
 from truestep import __version__
-from truestep.errors import InputError, TruestepError, did_you_mean
+from truestep.errors import InputError, RefusedError, TruestepError, did_you_mean
 from truestep.listing import harmless
 from truestep.recipe import Recipe, section_fields, short_names, type_of
 from truestep.signals import handled
@@ -100,7 +100,7 @@ def _as_typed(message: str, arguments: Sequence[str]) -> str:
     """Return a message that begins with names of choices, as a recipe has them, with the options that were typed."""
     head, colon, rest = message.partition(":")
     shorts = {full: f"--{short.replace('_', '-')}" for short, full in short_names().items()}
-    known = {f"{section.name}.{option.name}" for section in fields(Recipe) for option in section_fields(section.name)}
+    known = {*Recipe.names()}
     typed = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}
     options: list[str] = []
     for name in head.split(", "):
@@ -374,6 +374,38 @@ def predict(
     else:
         write_table(table, out)
         print(f"{len(table):,} prediction{'s' * (len(table) != 1)} in {out}", file=sys.stderr)
+
+
+@app.command
+def diff(one: Path, other: Path, /, *, json: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Say where two runs part, to the bit, and why. Exits with 3 if they do.
+
+    Example: truestep diff runs/one runs/other
+
+    Args:
+        one: the folder of a run.
+        other: that of another one.
+        json: print one JSON object.
+    """
+    from truestep.comparison import compare
+    from truestep.folder import to_json
+
+    found = compare(one, other)
+    if json:
+        print(to_json(found))
+    elif found["same"]:
+        print(f"the same to the bit in all {found['rows']} rows that both have logged")
+    else:
+        print(f"{found['rows']} rows are the same to the bit; then, at step {found['step']} (epoch {found['epoch']}):")
+        for name, (first, second) in found["found"].items():
+            print(f"  {name:<27} {first!s:>24} {second!s:>24}")
+        print(f"the cause: {harmless(found['cause'], 10_000)}")
+    if not json:
+        for name, (first, second) in found["differences"].items():
+            print(harmless(f"differs: {name}: {first} and {second}", 10_000))
+    sys.stdout.flush()
+    if not found["same"]:
+        sys.exit(RefusedError.exit_code)
 
 
 @app.command

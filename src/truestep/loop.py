@@ -27,7 +27,7 @@ from truestep import distributed
 from truestep.batches import as_batches, batches_on, number_of
 from truestep.best import Best
 from truestep.checkpoint import Checkpoints, write_state
-from truestep.device import Precision, draw_again, drawn
+from truestep.device import Precision, draw_again, drawn, sum_of_bits
 from truestep.errors import InputError, Interrupted, NonFiniteError
 from truestep.evaluation import evaluate
 from truestep.folder import MetricsLog
@@ -315,7 +315,10 @@ def fit(
                             recent.append(step)
                         if progress.step % log_every == 0 and not step.skipped:
                             read_losses(recent, mean)
-                            log.write({"kind": "step", **_at(progress), "loss": float(step.loss), "lr": step.lr})
+                            sums = _sums(bare, train)
+                            log.write(
+                                {"kind": "step", **_at(progress), "loss": float(step.loss), "lr": step.lr, **sums}
+                            )
                         if progress.seconds > display.due:
                             display.advance(progress)
                         if interruption := stop():
@@ -399,6 +402,12 @@ def _until(stop: Callable[[], Interrupted | None], batches: Any) -> Iterable[Any
             yield batch
 
     return heeding()
+
+
+def _sums(model: nn.Module, train: object) -> dict[str, str]:
+    """Return what tells this run from another one in the log: sums of the weights' bits and of the epoch's order."""
+    sums = {"weights": sum_of_bits(model.parameters()), "order": getattr(train, "order_sum", 0)}
+    return {name: f"{value:x}" for name, value in sums.items() if value}
 
 
 def _at(progress: Progress) -> dict[str, Any]:

@@ -178,6 +178,11 @@ class Recipe:
     train: TrainChoices = field(default_factory=TrainChoices)
     run: RunChoices = field(default_factory=RunChoices)
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the full names of all choices, such as "train.epochs"."""
+        return [f"{section.name}.{option.name}" for section in fields(cls) for option in section_fields(section.name)]
+
     def get(self, name: str) -> Any:
         """Return a choice by its full name, such as "train.epochs"."""
         section, _, rest = name.partition(".")
@@ -194,10 +199,7 @@ class Recipe:
             name = given.replace("-", "_")
             section, _, rest = short_names().get(name, name).partition(".")
             if not rest:
-                known = [
-                    *short_names(),
-                    *(f"{s.name}.{f.name}" for s in fields(Recipe) for f in section_fields(s.name)),
-                ]
+                known = [*short_names(), *self.names()]
                 raise InputError(f"{where}{given}: no such choice.{did_you_mean(name, known)}")
             recipe = recipe._with(section, {rest: value}, where)
         return recipe

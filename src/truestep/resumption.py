@@ -7,7 +7,6 @@ not what is learnt is said; what makes it another run is refused, unless `--resu
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,17 +70,16 @@ def check_choices(before: Recipe, now: Recipe, *, anyway: bool, say: Callable[[s
         before: the recipe that the run has.
         now: the one that it would go on with.
     """
-    for section in fields(Recipe):
-        for name, value in asdict(getattr(now, section.name)).items():
-            was, full = getattr(getattr(before, section.name), name), f"{section.name}.{name}"
-            if value == was or full in PROLONGING or full in HARMLESS:
-                continue
-            if not anyway:
-                raise InputError(
-                    f"{full}: a resumed run keeps it at {was}, found {value}. It may change {', '.join(PROLONGING)}; "
-                    "--resume-anyway goes on with what is no longer the same run."
-                )
-            say(f"{full} is {value} now and was {was}: this is no longer the same run")
+    for full in now.names():
+        was, value = before.get(full), now.get(full)
+        if value == was or full in PROLONGING or full in HARMLESS:
+            continue
+        if not anyway:
+            raise InputError(
+                f"{full}: a resumed run keeps it at {was}, found {value}. It may change {', '.join(PROLONGING)}; "
+                "--resume-anyway goes on with what is no longer the same run."
+            )
+        say(f"{full} is {value} now and was {was}: this is no longer the same run")
 
 
 def circumstances(recipe: Recipe, data: Data, device: torch.device) -> dict[str, Any]:
@@ -168,8 +166,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 
 def _changes(before: Recipe, now: Recipe) -> str:
     """Return a comment on what a resumed run has changed; nothing if nothing."""
-    names = [f"{section.name}.{name}" for section in fields(Recipe) for name in asdict(getattr(now, section.name))]
-    changed = {full: (before.get(full), now.get(full)) for full in names if before.get(full) != now.get(full)}
+    changed = {full: (before.get(full), now.get(full)) for full in now.names() if before.get(full) != now.get(full)}
     if not changed:
         return ""
     longer = all(

@@ -43,7 +43,7 @@ class Noisy(Dataset):
         return len(IMAGES)
 
     def __getitem__(self, index):
-        noise = torch.randn(1, 8, 8) + float(np.random.randn()) + random.random()  # noqa: NPY002, S311
+        noise = torch.randn(1, 8, 8) + float(np.random.randn()) + random.random()  # noqa: NPY002
         return IMAGES[index] + 0.1 * noise, TARGETS[index]
 
 
