@@ -87,12 +87,11 @@ def _in_environments(one: dict[str, Any], other: dict[str, Any]) -> dict[str, li
 
 def _cause(found: dict[str, list[Any]], differences: dict[str, list[Any]]) -> str:
     """Return the first thing that explains the first row that differs, from the data on to the weights."""
+    if (seeds := differences.get("run.seed")) is not None:
+        said = f"run.seed: {seeds[0]} and {seeds[1]}"
+        return f"{said}; it sets splits, the weights at the start, the order of examples, and dropout"
     if "data_sha256" in differences:
         return "the data is not the same"
-    if (seeds := differences.get("run.seed")) is not None:
-        return (
-            f"run.seed: {seeds[0]} and {seeds[1]}; it sets the weights at the start, the order of examples and dropout"
-        )
     if "order" in found:
         return "the order of examples" + _because(differences, "data.", "objective.balance", "train.batch_size")
     choices = {name for name in differences if name.partition(".")[0] in RECIPE and name not in NO_CAUSE}

@@ -21,7 +21,7 @@ def make_folder(path: Path) -> None:
 
 def create(path: Path) -> BinaryIO:
     """Open a file for writing that does not exist yet."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb")
+    return open(path, "xb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o644))
 
 
 def write(file: BinaryIO, data: bytes | memoryview) -> None:
