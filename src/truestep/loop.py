@@ -44,6 +44,7 @@ from truestep.nonfinite import (
 from truestep.objectives import Objective, as_objective
 from truestep.preconditions import check_run, check_steps
 from truestep.progress import Display
+from truestep.splitting import Splitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ def train_steps(
     max_grad_norm: float = math.inf,
     max_grad_value: float = math.inf,
     on_nonfinite: str = "stop",
+    micro_batch: Splitting | int | str | None = None,
+    step: int = 0,
 ) -> Iterator[Step]:
     """Train on `batches` once, yielding after every optimizer update.
 
@@ -87,8 +90,12 @@ def train_steps(
         max_grad_value: each gradient is cut to within plus or minus this; inf leaves them as they are.
         on_nonfinite: "stop" raises before bad weights are made; "skip" leaves the update out, as if its batches had not
             been there.
+        micro_batch: examples of a batch that go through the model at a time, with the same gradient to rounding; "auto"
+            finds out what fits into memory; a `Splitting` is one that should outlive this call.
+        step: how many updates came before, for dropout that draws by key.
 
     Raises:
+        InputError: memory ran out, and pieces are no way out.
         NonFiniteError: a loss or gradient is NaN or infinite. Off the CPU, see `truestep.nonfinite`.
     """
     check_steps(
@@ -99,7 +106,9 @@ def train_steps(
     precision = Precision.of(precision, parameters[0].device)
     autocast, scaler, parallel = precision.autocast(), precision.scaler, distributed.world_size() > 1
     at_once = reads_at_once(parameters, on_nonfinite)
-    buffers = list(model.buffers()) if on_nonfinite == "skip" or scaler.is_enabled() else []
+    splitting = Splitting.of(micro_batch)
+    kept = on_nonfinite == "skip" or scaler.is_enabled() or splitting.auto
+    buffers = list(model.buffers()) if kept else []
 
     while group := [objective.unpack(batch) for batch in islice(batches, accumulate)]:
         total = sum(objective.count(targets) for _, targets in group)
@@ -110,8 +119,8 @@ def train_steps(
         def gradients() -> Tensor:
             optimizer.zero_grad()  # 1. forget the last gradients
             losses: list[Tensor] = []
-            for inputs, targets in group:
-                with distributed.synced(model, now=len(losses) == len(group) - 1) if parallel else nullcontext():
+            for inputs, targets, last in splitting.pieces(group, step):
+                with distributed.synced(model, now=last) if parallel else nullcontext():
                     with autocast:
                         outputs = objective.forward(model, inputs)  # 2. forward: what does the model say?
                         loss = objective.loss_sum(outputs, targets) / count  # 3. loss: how wrong is it?
@@ -123,6 +132,11 @@ def train_steps(
                 raise failure(loss)
             return loss
 
+        def undo() -> None:
+            draw_again(random_before, parameters[0].device)
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+
         def failure(loss: Tensor) -> NonFiniteError:
             bare = distributed.unwrap(model)
             return with_evidence(explain(bare, group, objective, loss, precision), bare, group, random_before, count)
@@ -132,7 +146,7 @@ def train_steps(
             loss = optimizer.step(gradients)  # asks for the loss and its gradients several times a step
             grad_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         else:
-            loss = gradients()
+            loss = splitting.within_memory(gradients, model, group, undo)
             scaler.unscale_(optimizer)
             grad_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
             doubt = loss if scaler.is_enabled() else loss + grad_norm  # the scaler looks at float16 gradients itself
@@ -156,10 +170,9 @@ def train_steps(
         if skipped and on_nonfinite != "skip" and scaler.get_scale() < 1:  # no matter of scale, then
             raise failure(loss)
         if skipped:
-            draw_again(random_before, parameters[0].device)
-            for buffer, value in zip(buffers, before, strict=True):
-                buffer.copy_(value)
+            undo()
         else:
+            step += 1
             if ema:
                 ema.update_parameters(distributed.unwrap(model))
             if scheduler and not isinstance(scheduler, ReduceLROnPlateau):
@@ -209,6 +222,7 @@ def fit(
     monitor: str = "valid_loss",
     patience: int | None = None,
     on_nonfinite: str = "stop",
+    micro_batch: int | str | None = None,
     folder: Path | str | None = None,
     resume: bool = False,
     save_seconds: float = 30.0,
@@ -258,8 +272,10 @@ def fit(
     best, mean, progress, history = Best(monitor, patience), RunningMean(), Progress(), list[dict[str, Any]]()
     recent: list[Step] = []  # steps whose tensors nobody has read yet
 
+    splitting = Splitting.of(micro_batch)
+
     parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
-    checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean}, keep)
+    checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean, "splitting": splitting}, keep)
     if resume:
         progress = Progress(**checkpoints.restore())
         progress.stopped = _reason_to_stop(progress, best, epochs, max_steps)
@@ -306,6 +322,7 @@ def fit(
                         model, batches, objective, optimizer,
                         scheduler=scheduler, ema=ema, precision=precision, accumulate=accumulate,
                         max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
+                        micro_batch=splitting, step=progress.step,
                     ):  # fmt: skip
                         progress.batch, progress.seconds = progress.batch + step.batches, time.monotonic() - begun
                         if step.skipped:

@@ -143,6 +143,13 @@ class TrainChoices:
     )
     batch_size: int = choice(32, "examples a batch", short="batch-size", least=1)
     accumulate: int = choice(1, "batches an update", short="accumulate", least=1)
+    micro_batch: int | str | None = choice(
+        None,
+        "examples that go through the model at a time, with the same gradient; auto finds out what fits into memory",
+        short="micro-batch",
+        least=1,
+    )
+    keyed_dropout: bool = choice(False, "masks by (seed, update, layer, example): the same however batches are cut")
     max_grad_norm: float = choice(math.inf, "scale gradients down to this L2 norm", short="max-grad-norm", least=TINY)
     max_grad_value: float = choice(math.inf, "cut each gradient to this size", least=TINY)
     precision: Literal["fp32", "bf16", "fp16"] = choice("fp32", "number format of the forward pass", short="precision")

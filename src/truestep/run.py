@@ -34,6 +34,7 @@ from truestep.data import (
     with_targets,
 )
 from truestep.device import Precision, choose, choose_threads, reproducible
+from truestep.dropout import key_dropout
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError, TruestepError
 from truestep.evaluation import measure
 from truestep.loop import Fitted, fit
@@ -217,6 +218,8 @@ def _run(
         model = models.build(recipe.model.name, recipe.model.args, trusted=True)
         if recipe.model.init and not goes_on:
             initialise(model, Path(recipe.model.init), say)
+        if recipe.train.keyed_dropout:
+            key_dropout(model, recipe.run.seed)
         frozen = freeze(model, recipe.model.freeze) if recipe.model.freeze else None
         model.to(device)
         predictor = Predictor(
@@ -242,7 +245,8 @@ def _run(
                     max_minutes=recipe.train.max_minutes, scheduler=scheduler, accumulate=recipe.train.accumulate,
                     max_grad_norm=recipe.train.max_grad_norm, max_grad_value=recipe.train.max_grad_value,
                     precision=precision, ema_decay=recipe.train.ema_decay, monitor=recipe.train.monitor,
-                    patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite, folder=path,
+                    patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite,
+                    micro_batch=recipe.train.micro_batch, folder=path,
                     resume=goes_on, save_seconds=recipe.run.save_seconds,
                     save_steps=recipe.run.save_steps or math.inf, keep=recipe.run.keep_checkpoints,
                     log_every=recipe.run.log_every, show=show, stop=_stop_at(signals),
