@@ -27,7 +27,7 @@ from truestep import __version__
 from truestep.errors import InputError, RefusedError, TruestepError, did_you_mean
 from truestep.listing import harmless
 from truestep.recipe import Recipe, section_fields, short_names, type_of
-from truestep.signals import handled
+from truestep.signals import exit_code, handled
 
 if TYPE_CHECKING:
     from truestep.run import Run
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read our output has seen enough
         _drop_output()
     except KeyboardInterrupt as error:
-        _fail(str(error) or "stopped", getattr(error, "exit_code", 130))
+        _fail(str(error) or "stopped", exit_code())
     except Exception as error:
         from truestep.code import place_of, told
 

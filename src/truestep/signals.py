@@ -20,21 +20,19 @@ STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") i
 class Stopped(KeyboardInterrupt):
     """Ends the program like Ctrl-C, which nothing that handles errors catches by mistake."""
 
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code(number)
-
 
 class Signals:
     """What has come since `handled` began."""
 
     def __init__(self) -> None:
         self.received = 0  # the first signal's number
+        self.last = int(signal.SIGINT)  # the last one's, also after the block
         self.waits = False  # whether whoever runs looks at `received` and stops by itself
 
     def _note(self, number: int, _frame: object) -> None:
+        self.last = number
         if self.received or not self.waits:
-            raise Stopped(f"stopped at once by {signal.Signals(number).name}", number)
+            raise Stopped(f"stopped at once by {signal.Signals(number).name}")
         self.received = number
 
     @contextmanager
@@ -65,8 +63,12 @@ def handled() -> Generator[Signals]:
             signal.signal(number, handler)
 
 
-def exit_code(number: int) -> int:
-    """Return 130 after Ctrl-C, and 143 after what asks a job to end."""
+def exit_code(number: int | None = None) -> int:
+    """Return 130 after Ctrl-C, and 143 after what asks a job to end; by default of the last signal that came.
+
+    The exception does not always say which it was: libraries written in C pass it on as a plain KeyboardInterrupt.
+    """
+    number = _handled.last if number is None else number
     return 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
 
