@@ -368,10 +368,12 @@ def _interval(ends: Any) -> tuple[float, float] | None:
 
 def _read_log(path: Path) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     """Return the rows of kind "epoch" and those of kind "step"."""
-    rows: dict[str, list[dict[str, float]]] = {"epoch": [], "step": [], "final": []}
+    rows: dict[str, list[dict[str, float]]] = {"epoch": [], "step": [], "final": [], "rollback": []}
     try:
         for row in run_folder.read_metrics(path):
-            rows[row["kind"]].append(_numbers({name: value for name, value in row.items() if name != "kind"}))
+            rows[row["kind"]].append(
+                _numbers({name: value for name, value in row.items() if name not in run_folder.WORDS})
+            )
         for row in (*rows["epoch"], *rows["step"]):
             for name in ("epoch", "step", *({"skipped"} & row.keys())):
                 row[name] = int(row[name])

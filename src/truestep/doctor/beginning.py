@@ -47,9 +47,9 @@ class Beginning:
         self.least = math.inf if updates is not None and updates <= LONGEST else UPDATES
 
     def updated(self) -> None:
-        """Take note of an update."""
+        """Take note of an update. Called at other times, it does nothing."""
         if self.watch:
-            self.updates += 1
+            self.updates = self.watch.record.steps
             self._end_if_enough()
 
     def epoch_begins(self) -> None:
