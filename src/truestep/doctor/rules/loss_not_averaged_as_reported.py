@@ -47,6 +47,7 @@ from dataclasses import dataclass
 
 from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
+from truestep.doctor.reading import KINDS
 from truestep.doctor.record import LoaderFacts, PassFacts, Record, Site
 
 SEVERITY = "warning"
@@ -69,11 +70,13 @@ def look(record: Record) -> Iterator[Finding]:
         return  # batches and examples are the same
     if any(op.reduction in ("none", "sum") for loss in record.losses for op in loss.ops):
         return
+    means = [op for loss in record.losses for op in loss.ops if op.kind in KINDS and op.reduction == "mean"]
+    seen = {name for op in means if (name := _called(sites.statement(op.site)))}
     for file in sorted({loss.site.file for loss in record.losses if loss.site is not None}):
         module = sites.tree(file)
         for around in ast.walk(module) if module is not None else ():
             if isinstance(around, source.Function) and module is not None:
-                yield from _in(Reader(around, module, file), max(sizes), record.loaders)
+                yield from _in(Reader(around, module, file, seen), max(sizes), record.loaders)
 
 
 @dataclass
@@ -83,6 +86,7 @@ class Reader:
     around: source.Function
     module: ast.Module
     file: str
+    seen: set[str]  # what the run called for a loss that is a mean: "criterion"
 
     def __post_init__(self) -> None:
         self.statements = list(source.own_statements(self.around))
@@ -134,11 +138,11 @@ class Reader:
             return _averages(call)
         inner = [one for one in source.functions(self.file) if one.name == name] or source.forwards(self.file, call)
         for function in inner:
-            reader = Reader(function, self.module, self.file)
+            reader = Reader(function, self.module, self.file, self.seen)
             given = [one.value for one in reader.statements if isinstance(one, ast.Return) and one.value is not None]
             if not given or not all(reader.is_mean(one, place, depth + 1) for one in given):
                 return False
-        return bool(inner) or (place is None and self._is_loss(call.func))
+        return bool(inner) or (place is None and (ast.unparse(call.func) in self.seen or self._is_loss(call.func)))
 
     def _is_loss(self, function: ast.expr) -> bool:
         """Whether an object was made of one of PyTorch's losses that average, wherever in the file."""
@@ -198,6 +202,9 @@ class Reader:
         text = ast.unparse(divisor)
         if isinstance(divisor, ast.Call) and text.startswith(("max(", "float(")) and divisor.args:
             return self.counts(divisor.args[0], added)
+        reads = [_iterated(loop.iter) for loop in self.loops(added)[:1]]
+        if any(_cut_from(one, text) for one in reads):
+            return "examples", text
         if isinstance(divisor, ast.Name | ast.Attribute):
             counted = [one for one in self.statements if isinstance(one, ast.AugAssign)]
             steps = [one for one in counted if ast.unparse(one.target) == text and isinstance(one.op, ast.Add)]
@@ -208,9 +215,6 @@ class Reader:
             given = self.values(text)
             if not steps and len(given) == 1 and isinstance(given[0][0], ast.Call) and given[0][1] is None:
                 return self.counts(given[0][0], added)
-        reads = [_iterated(loop.iter) for loop in self.loops(added)[:1]]
-        if any(_cut_from(one, text) for one in reads):
-            return "examples", text
         text = _length(divisor, self) or text
         if not re.fullmatch(r"len\([\w.\[\]\"\']+\)", text):
             return "", text
@@ -370,3 +374,11 @@ def _cut_from(value: ast.expr, name: str) -> bool:
         return len(value.args) == 3 and ast.unparse(value.args[1]) in (name, f"len({name})")
     cuts = source.name_of(value.func) in ("split", "chunk", "tensor_split", "array_split")
     return cuts and name in {ast.unparse(node) for node in ast.walk(value)}
+
+
+def _called(line: ast.stmt | None) -> str:
+    """Return what a line calls for its loss: 'criterion' of `loss = criterion(outputs, targets)`, and with `.backward()`."""
+    value = line.value if isinstance(line, ast.Assign | ast.Expr) else None
+    if isinstance(line, ast.Expr) and isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+        value = value.func.value if value.func.attr == "backward" else None
+    return ast.unparse(value.func) if isinstance(value, ast.Call) else ""
