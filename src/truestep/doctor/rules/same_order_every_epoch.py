@@ -44,11 +44,18 @@ DRAWING = re.compile(r"randperm|permutation|shuffle|randint|choice|sample|multin
 
 def look(record: Record) -> Iterator[Finding]:
     for place, seeds in _by_place(record).items():
-        epochs = [one for one in seeds if [other.model for other in seeds].count(one.model) >= 2]
+        of_models = [
+            [one for one in seeds if one.model == model] for model in dict.fromkeys(one.model for one in seeds)
+        ]
+        epochs = [one for group in of_models if len(group) >= 2 for one in group]
         if len(epochs) < 3 or len({one.step for one in epochs}) < len(epochs):
             continue
-        same = len({(one.seed, *one.given) for one in epochs}) == 1 and len(set(epochs[0].given)) == 2
-        if same and any(_drawn(record, one, place) for one in epochs):
+        same = all(len({(one.seed, one.given[0]) for one in group}) == 1 for group in of_models if len(group) >= 2)
+        if (
+            same
+            and all(len(set(one.given)) == 2 for one in epochs)
+            and any(_drawn(record, one, place) for one in epochs)
+        ):
             loader = record.loaders[epochs[0].loader].site if epochs[0].loader >= 0 else None
             yield Finding(
                 f"All of the first {len(epochs)} epochs began with the same batches in the same order, though they are drawn at "
