@@ -1,0 +1,86 @@
+"""Values as Python source, written as `ruff format` would: what comes from data or a recipe stays a value, never code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+WIDTH = 88  # of a line, as ruff has it unless told otherwise
+
+
+def literal(value: Any) -> str:
+    """Return a value as an expression on one line.
+
+    Args:
+        value: None, a bool, a number, a text, or a list, tuple or dict of such.
+    """
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, cast('list[Any]', value)))}]"
+    if isinstance(value, tuple):
+        parts = [literal(part) for part in cast("tuple[Any, ...]", value)]
+        return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return f"{{{', '.join(f'{literal(name)}: {literal(part)}' for name, part in pairs)}}}"
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    raise TypeError(f"no literal of a {type(value).__name__}")
+
+
+def arguments(values: Mapping[str, Any]) -> str:
+    """Return keyword arguments, each with a comma and a space before it; names must be names."""
+    if wrong := [name for name in values if not name.isidentifier()]:
+        raise ValueError(f"no argument can be called {wrong[0]!r}")
+    return "".join(f", {name}={literal(value)}" for name, value in values.items())
+
+
+def called(function: str, parts: Sequence[str], indent: int) -> str:
+    """Return a call as source, on one line if it fits there, else an argument a line.
+
+    Args:
+        function: and what stands before it.
+        parts: its arguments, as source.
+        indent: of the line, which stands there already.
+    """
+    line = f"{function}({', '.join(parts)})"
+    if indent + len(line) <= WIDTH:
+        return line
+    space = " " * indent
+    return f"{function}(\n" + "".join(f"{space}    {part},\n" for part in parts) + f"{space})"
+
+
+def assigned(name: str, value: Any, call: str = "") -> str:
+    """Return `name = value`, or `name = call(value)`, on as many lines as it needs."""
+    opening, closing = (f"{call}(", ")") if call else ("", "")
+    line = f"{name} = {opening}{literal(value)}{closing}"
+    if len(line) <= WIDTH:
+        return line
+    if isinstance(value, list | tuple):
+        parts = cast("list[Any]", value)
+        inner = "    " if not call else "        "
+        rows = "".join(f"{inner}{literal(part)},\n" for part in parts)
+        if not call:
+            return f"{name} = {'(' if isinstance(value, tuple) else '['}\n{rows}{')' if isinstance(value, tuple) else ']'}"
+        if len(literal(value)) + 4 <= WIDTH:
+            return f"{name} = {call}(\n    {literal(value)}\n)"
+        return f"{name} = {call}(\n    [\n{rows}    ]\n)"
+    if not call and len(literal(value)) + 4 <= WIDTH:
+        return f"{name} = (\n    {literal(value)}\n)"
+    return line if not call else f"{name} = {call}(\n    {literal(value)}\n)"
+
+
+def _quoted(text: str) -> str:
+    """Return a text in double quotes, or in single ones where that escapes less."""
+    mark = "'" if text.count('"') > text.count("'") else '"'
+    return mark + "".join(_escaped(letter, mark) for letter in text) + mark
+
+
+def _escaped(letter: str, mark: str) -> str:
+    if letter in "'\"":
+        return f"\\{letter}" if letter == mark else letter
+    return repr(letter)[1:-1]
