@@ -149,10 +149,8 @@ def _split(recipe: Recipe, data: Data, table: Table) -> tuple[_Split, dict[str, 
     columns = deciding_columns(table, recipe.data)
     if table.belongs is not None:
         group = table.group or ""
-        parts = [_values(table, group, rows) for rows in (data.valid.rows, data.test.rows)]
-        if isinstance(encoder, StreamEncoder):
-            names = BUNDLED[recipe.data.source]
-            parts = [list(names.valid), list(names.test)]
+        bundled = BUNDLED[recipe.data.source]
+        parts = list(bundled.valid), list(bundled.test)
         return _Split("named"), {"GROUP": group, "VALID_GROUPS": parts[0], "TEST_GROUPS": parts[1]}
     if "time" in columns and "groups" in columns:
         raise InputError("data.group, data.time: a split by both can't be ejected yet. Choose one with data.split.")
@@ -171,10 +169,6 @@ def _split(recipe: Recipe, data: Data, table: Table) -> tuple[_Split, dict[str, 
     if isinstance(encoder, PixelEncoder):
         return _hashing(recipe, 1), _shares(recipe)
     return _hashing(recipe), _shares(recipe)
-
-
-def _values(table: Table, column: str, rows: Tensor) -> list[str]:
-    return table.column(column).gather(rows.numpy()).unique(maintain_order=True).to_list()
 
 
 def _by_time(data: Data, table: Table, column: str) -> tuple[_Split, dict[str, Any]]:
@@ -313,7 +307,7 @@ def _text(
     constants |= {"TEXT": encoder.column, "LENGTH": encoder.length}
     constants |= {"WORD": WORD.pattern, "VOCABULARY": recipe.data.vocabulary} if is_words else {}
     fills |= {"tokenizer": "words" if is_words else "bytes"}
-    inputs = "pad_sequence([texts[row] for row in ROWS], True), lengths[ROWS]"
+    inputs = "padded(texts, ROWS), lengths[ROWS]"
     names = ["texts", "lengths", "targets"]
     return Source("text", names, inputs, constants, fills, copied, lengths=True)
 

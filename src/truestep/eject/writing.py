@@ -104,7 +104,7 @@ def _environment() -> Environment:
         loader=PackageLoader("truestep.eject"),
         trim_blocks=True,
         lstrip_blocks=True,
-        keep_trailing_newline=False,
+        keep_trailing_newline=True,
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701  Python is written, in which what comes from outside is a literal
     )
@@ -136,9 +136,9 @@ def _constant(name: str, value: Any, source: sources.Source) -> str:
     if name == "DATA" and source.copied:
         return f"DATA = Path(__file__).with_name({literal(value)})"
     if name == "SALT":
-        return f"SALT = {value:#x}  # another number gives another split"
+        return f"SALT = 0x{value:X}  # another number gives another split"
     if name == "NO_VALUE":
-        return f"NO_VALUE = {value:#x}  # the bits of NaN, which stand for no value"
+        return f"NO_VALUE = 0x{value:X}  # the bits of NaN, which stand for no value"
     if name in ("CLASS_WEIGHTS", "MEAN", "STD") and isinstance(value, list) and source.template != "images":
         return assigned(name, value, "torch.tensor")
     return assigned(name, value)
