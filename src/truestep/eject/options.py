@@ -34,18 +34,18 @@ class Option:
     refused: Callable[[Any], str | None] = lambda _: None  # why a value of it can't be ejected
 
 
-def check(recipe: Recipe, objective: str) -> None:
+def check(recipe: Recipe, objective: str = "auto") -> None:
     """Raise InputError for the first choice that can't be ejected, with the reason.
 
     Args:
-        recipe: resolved.
-        objective: its name.
+        recipe: of the run.
+        objective: its name; "auto" while nobody knows, which passes over what depends on it.
     """
     for name, option in OPTIONS.items():
         if reason := option.refused(recipe.get(name)):
             raise InputError(f"{name}: can't be ejected; {reason}")
-    known = [f"valid_{name}" for name in MONITORS[objective]]
-    if recipe.train.monitor not in known:
+    known = [f"valid_{name}" for name in MONITORS.get(objective, ())]
+    if known and recipe.train.monitor not in known:
         raise InputError(
             f"train.monitor: can't be ejected; the script computes {', '.join(known)}, found {recipe.train.monitor}."
         )
@@ -58,7 +58,7 @@ def _if_set(reason: str) -> Callable[[Any], str | None]:
 
 
 def _device(device: str) -> str | None:
-    return None if device == "cpu" else f"bits are the same on CPUs only, found {device}. Say --device cpu."
+    return None if device in ("cpu", "auto") else f"bits are the same on CPUs only, found {device}. Say --device cpu."
 
 
 def _optimizer(name: str) -> str | None:

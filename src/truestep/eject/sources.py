@@ -7,7 +7,7 @@ data afterwards (`check.py`), so that a file with a surprise in it is refused to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,7 @@ def _split(recipe: Recipe, data: Data, table: Table) -> tuple[_Split, dict[str, 
         return split, _shares(recipe) | ({"NO_VALUE": 0x7FF8000000000000} if gaps else {})
     if isinstance(encoder, PixelEncoder):
         return _hashing(recipe, 1), _shares(recipe)
-    return _hashing(recipe), _shares(recipe)
+    return replace(_hashing(recipe), digests=False), _shares(recipe)  # a text is its own key
 
 
 def _by_time(data: Data, table: Table, column: str) -> tuple[_Split, dict[str, Any]]:
@@ -219,7 +219,7 @@ def _reading(recipe: Recipe, data: Data, table: Table) -> tuple[dict[str, Any], 
     if path.is_dir():
         raise InputError(f"data.source: {name} is a folder of texts, which can't be ejected yet. Put them in a CSV file.")
     target = data.target.name
-    left_out = data.train.names is not None
+    left_out = data.train.names is not None and not isinstance(data.encoder, StreamEncoder)
     fills |= {"drops_rows": left_out, "classes": data.target.has_classes, "task": data.target.task}
     if not isinstance(data.encoder, StreamEncoder):
         constants["TARGET"] = target

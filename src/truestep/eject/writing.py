@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,19 +63,19 @@ CLASSES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop",
 LOSSES = {"mse": "mse_loss", "mae": "l1_loss", "huber": "huber_loss"}
 
 
-def script_of(recipe: Recipe, data: Data, objective: Objective, name: str = "train.py") -> str:
+def script_of(recipe: Recipe, data: Data, objective: Objective, source: sources.Source, name: str) -> str:
     """Return the script of a run.
 
     Args:
         recipe: resolved, and checked.
         data: of the run.
         objective: of the run.
+        source: how its data are read.
         name: of the script, for how to call it.
 
     Raises:
         InputError: the data or the model can't be written shortly.
     """
-    source = sources.describe(recipe, data)
     fills: dict[str, Any] = {
         "script": name if re.fullmatch(r"[\w.-]+", name) else "train.py",
         "threads": recipe.run.threads,
@@ -108,7 +109,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701  Python is written, in which what comes from outside is a literal
     )
-    environment.globals |= {"literal": literal, "sequential": model_part.sequential}
+    environment.globals |= {"literal": literal, "called": called, "sequential": model_part.sequential}
     return environment
 
 
@@ -121,15 +122,25 @@ def _imports(body: str, recipe: Recipe) -> list[str]:
     standard = [line for name, line in STANDARD.items() if re.search(rf"(?<![.\w]){name}[.(,)]", code)]
     installed = [line for name, line in INSTALLED.items() if re.search(rf"(?<![.\w]){name}[.(,)]", code)]
     own = [
-        f"from {place.removesuffix('.py').replace('/', '.')} import {attribute}"
+        f"from {Path(place).stem if place.endswith('.py') else place} import {attribute}"
         for place, _, attribute in (text.rpartition(":") for text in (recipe.model.name, recipe.data.source))
         if is_code(f"{place}:{attribute}")
-    ]
-    groups = [sorted(group, key=lambda line: (line.startswith("from"), line)) for group in (standard, installed, own)]
+    ]  # names of code are made of identifiers
     lines: list[str] = []
-    for group in groups:
-        lines += ["", *group] if lines and group else group
+    for group in (standard, installed, own):
+        found = _joined(group)
+        lines += ["", *found] if lines and found else found
     return lines
+
+
+def _joined(group: list[str]) -> list[str]:
+    """Return imports in order, those from one module on one line."""
+    names: dict[str, list[str]] = {}
+    for line in group:
+        place, _, what = line.partition(" import ")
+        names.setdefault(place, []).extend([what] if what else [])
+    lines = [f"{place} import {', '.join(sorted(what))}" if what else place for place, what in names.items()]
+    return sorted(lines, key=lambda line: (line.startswith("from"), line))
 
 
 def _constant(name: str, value: Any, source: sources.Source) -> str:
@@ -191,7 +202,7 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
 
 def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources.Source) -> dict[str, Any]:
     """Return the expressions of outputs, losses, counts and metrics; `ROWS` stands for the rows meant."""
-    task, helper = data.target.task, ""
+    task, helper, parts, function = data.target.task, "", ["outputs", "targets"], "cross_entropy"
     outputs, count = f"model({source.inputs})", "len(ROWS)"
     each, before = ["total += loss.item()"], ["total = hits = 0.0"]
     after = ['return {"loss": total / len(rows), "accuracy": hits / len(rows)}']
@@ -201,6 +212,8 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
             each.append("hits += (outputs.argmax(1) == targets[part]).sum().item()")
             if objective.class_weights or objective.label_smoothing:
                 helper = "classes"
+                parts += ["weight=CLASS_WEIGHTS"] if objective.class_weights else []
+                parts += ["label_smoothing=LABEL_SMOOTHING"] if objective.label_smoothing else []
             else:
                 loss_mean = "F.cross_entropy(outputs, targets[ROWS])"
                 loss_sum = 'F.cross_entropy(outputs, targets[ROWS], reduction="sum")'
@@ -209,16 +222,18 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
                 each.append("count += CLASS_WEIGHTS[targets[part]].sum().item()")
                 after = ['return {"loss": total / count, "accuracy": hits / len(rows)}']
         case Binary():
-            outputs, helper = f"{outputs}.squeeze(1)", "binary"
+            outputs, helper, function = f"{outputs}.squeeze(1)", "binary", "binary_cross_entropy_with_logits"
+            parts += ["pos_weight=torch.tensor([POSITIVE_WEIGHT])"] if objective.positive_weight != 1 else []
             each.append("hits += ((outputs > 0) == targets[part]).sum().item()")
         case Regression():
             several = len(objective.mean) > 1
+            function, parts[1] = LOSSES[objective.loss], "(targets - MEAN) / STD"
             outputs, helper = outputs if several else f"{outputs}.squeeze(1)", "regression"
             count, words = "targets[ROWS].numel()" if several else count, "Errors over these rows at once, in the targets' own unit."
             before, each = ["total, values = 0.0, []"], [*each, "values.append(outputs * STD + MEAN)"]
             after = _of_values(several=several)
         case _ if task == "multilabel":
-            helper, count = "binary", "targets[ROWS].numel()"
+            helper, function, count = "binary", "binary_cross_entropy_with_logits", "targets[ROWS].numel()"
             each.append("hits += ((outputs > 0) == targets[part]).sum().item()")
             after = [
                 "count = targets[rows].numel()",
@@ -226,7 +241,7 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
             ]
             words = "Mean loss, and the share of labels that are right."
         case _:
-            helper, count = "tokens", "(targets[ROWS] != -100).sum()"
+            helper, count, parts = "tokens", "(targets[ROWS] != -100).sum()", ["outputs.flatten(0, 1)", "targets.flatten()"]
             words = "Mean loss over the tokens of these rows that count, and what follows."
             before = ["total = count = hits = 0.0"]
             each += [
@@ -249,10 +264,8 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
         "loss_helper": helper,
         "loss_sum": loss_sum,
         "loss_mean": "" if lbfgs else loss_mean,
-        "loss_function": LOSSES[recipe.objective.loss],
-        "weighted": bool(isinstance(objective, Multiclass) and objective.class_weights),
-        "smoothed": bool(isinstance(objective, Multiclass) and objective.label_smoothing),
-        "positive_weight": isinstance(objective, Binary) and objective.positive_weight != 1,
+        "loss_function": f"F.{function}",
+        "loss_parts": [*parts, 'reduction="sum"'],
         "count": count,
         "chances": recipe.objective.balance == "sampler",
         "monitor": monitor,
