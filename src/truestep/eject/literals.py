@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -48,7 +49,7 @@ def called(function: str, parts: Sequence[str], indent: int) -> str:
         indent: of the line, which stands there already.
     """
     line = f"{function}({', '.join(parts)})"
-    if indent + len(line) <= WIDTH:
+    if indent + width(line) <= WIDTH:
         return line
     space = " " * indent
     return f"{function}(\n" + "".join(f"{space}    {part},\n" for part in parts) + f"{space})"
@@ -58,7 +59,7 @@ def assigned(name: str, value: Any, call: str = "") -> str:
     """Return `name = value`, or `name = call(value)`, on as many lines as it needs."""
     opening, closing = (f"{call}(", ")") if call else ("", "")
     line = f"{name} = {opening}{literal(value)}{closing}"
-    if len(line) <= WIDTH:
+    if width(line) <= WIDTH:
         return line
     if isinstance(value, list | tuple):
         parts = cast("list[Any]", value)
@@ -66,12 +67,19 @@ def assigned(name: str, value: Any, call: str = "") -> str:
         rows = "".join(f"{inner}{literal(part)},\n" for part in parts)
         if not call:
             return f"{name} = {'(' if isinstance(value, tuple) else '['}\n{rows}{')' if isinstance(value, tuple) else ']'}"
-        if len(literal(value)) + 4 <= WIDTH:
+        if width(literal(value)) + 4 <= WIDTH:
             return f"{name} = {call}(\n    {literal(value)}\n)"
         return f"{name} = {call}(\n    [\n{rows}    ]\n)"
-    if not call and len(literal(value)) + 4 <= WIDTH:
+    if not call and width(literal(value)) + 4 <= WIDTH:
         return f"{name} = (\n    {literal(value)}\n)"
     return line if not call else f"{name} = {call}(\n    {literal(value)}\n)"
+
+
+def width(line: str) -> int:
+    """Return how many columns a line takes: letters of some scripts take two, marks on a letter none."""
+    return sum(
+        2 if unicodedata.east_asian_width(letter) in "WF" else not unicodedata.combining(letter) for letter in line
+    )
 
 
 def _quoted(text: str) -> str:

@@ -214,7 +214,7 @@ def _reading(recipe: Recipe, data: Data, table: Table) -> tuple[dict[str, Any], 
         with resources.as_file(resources.files("truestep.data") / "files" / file) as path:
             copied = Path(path)
     path = copied or Path(name)
-    fills: dict[str, Any] = {"parquet": False, "strips": False, "missing": False, "separator": ""}
+    fills: dict[str, Any] = {"parquet": False, "strips": False, "missing": False, "separator": "", "renames": False}
     constants: dict[str, Any] = {"DATA": path.name if copied else str(path)}
     if path.is_dir():
         raise InputError(f"data.source: {name} is a folder of texts, which can't be ejected yet. Put them in a CSV file.")
@@ -235,8 +235,10 @@ def _reading(recipe: Recipe, data: Data, table: Table) -> tuple[dict[str, Any], 
     found = {cell for column in cells for cell in column.to_list() if cell.strip().lower() in words}
     constants |= {"MISSING": sorted(found - {""})} if found - {""} else {}
     fills["missing"] = bool(found - {""})
+    fills["renames"] = raw.columns != table.columns
+    constants |= {"COLUMNS": table.columns} if fills["renames"] else {}
     fills["strips"] = any(bool(column.str.contains(r"^\s|\s$").any()) for column in cells)
-    fills["separator"] = "" if table.separator in (None, ",") else ", separator=SEPARATOR"
+    fills["separator"] = "" if table.separator in (None, ",") else "separator=SEPARATOR"
     constants |= {"SEPARATOR": table.separator} if fills["separator"] else {}
     return fills, constants, copied
 

@@ -210,7 +210,7 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
     match objective:
         case Multiclass():
             each.append("hits += (outputs.argmax(1) == targets[part]).sum().item()")
-            if objective.class_weights or objective.label_smoothing:
+            if objective.class_weights or objective.label_smoothing or recipe.train.accumulate > 1:
                 helper = "classes"
                 parts += ["weight=CLASS_WEIGHTS"] if objective.class_weights else []
                 parts += ["label_smoothing=LABEL_SMOOTHING"] if objective.label_smoothing else []
