@@ -25,7 +25,7 @@ from truestep.recipe import Recipe, section_fields
 
 ROOT = Path(__file__).parent.parent
 CASES = cases()
-MOST_LINES = 250
+MOST_LINES = 270  # of a transformer with everything on; most have fewer than 200
 INEXACT = ("rmse", "mae", "r2", "perplexity")  # added up in another order, by a rounding: 12 digits are the same
 
 

@@ -202,7 +202,9 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
 
 def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources.Source) -> dict[str, Any]:
     """Return the expressions of outputs, losses, counts and metrics; `ROWS` stands for the rows meant."""
-    task, helper, parts, function = data.target.task, "", ["outputs", "targets"], "cross_entropy"
+    low = recipe.train.precision != "fp32"
+    full = "outputs.float()" if low else "outputs"
+    task, helper, parts, function = data.target.task, "", [full, "targets"], "cross_entropy"
     outputs, count = f"model({source.inputs})", "len(ROWS)"
     each, before = ["total += loss.item()"], ["total = hits = 0.0"]
     after = ['return {"loss": total / len(rows), "accuracy": hits / len(rows)}']
@@ -210,7 +212,7 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
     match objective:
         case Multiclass():
             each.append("hits += (outputs.argmax(1) == targets[part]).sum().item()")
-            if objective.class_weights or objective.label_smoothing or recipe.train.accumulate > 1:
+            if objective.class_weights or objective.label_smoothing or low or recipe.train.accumulate > 1:
                 helper = "classes"
                 parts += ["weight=CLASS_WEIGHTS"] if objective.class_weights else []
                 parts += ["label_smoothing=LABEL_SMOOTHING"] if objective.label_smoothing else []
@@ -230,7 +232,7 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
             function, parts[1] = LOSSES[objective.loss], "(targets - MEAN) / STD"
             outputs, helper = outputs if several else f"{outputs}.squeeze(1)", "regression"
             count, words = "targets[ROWS].numel()" if several else count, "Errors over these rows at once, in the targets' own unit."
-            before, each = ["total, values = 0.0, []"], [*each, "values.append(outputs * STD + MEAN)"]
+            before, each = ["total, values = 0.0, []"], [*each, f"values.append({full} * STD + MEAN)"]
             after = _of_values(several=several)
         case _ if task == "multilabel":
             helper, function, count = "binary", "binary_cross_entropy_with_logits", "targets[ROWS].numel()"
@@ -241,7 +243,7 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
             ]
             words = "Mean loss, and the share of labels that are right."
         case _:
-            helper, count, parts = "tokens", "(targets[ROWS] != -100).sum()", ["outputs.flatten(0, 1)", "targets.flatten()"]
+            helper, count, parts = "tokens", "(targets[ROWS] != -100).sum()", [f"{full}.flatten(0, 1)", "targets.flatten()"]
             words = "Mean loss over the tokens of these rows that count, and what follows."
             before = ["total = count = hits = 0.0"]
             each += [
@@ -255,12 +257,11 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
                 'found = {"loss": loss, "perplexity": math.exp(loss)}',
                 'return {**found, "token_accuracy": accuracy}',
             ]
-    low = recipe.train.precision != "fp32"
     monitor = recipe.train.monitor.removeprefix("valid_")
     lbfgs = recipe.optimizer.name == "lbfgs"
     return {
         "title": f"Train a model to {TITLES[task]}.",
-        "outputs": f"{outputs}.float()" if low else outputs,
+        "outputs": outputs,
         "loss_helper": helper,
         "loss_sum": loss_sum,
         "loss_mean": "" if lbfgs else loss_mean,
