@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-WORDS = "good bad nice poor film plot actor great awful story the a was very isn't".split()
+WORDS = ["good", "bad", "nice", "poor", "film", "plot", "actor", "great", "awful", "story", "the", "a", "isn't"]
 
 # What is learnt from what, by which model. Paths are of files that `make_files` makes.
 KINDS: dict[str, dict[str, Any]] = {
@@ -64,7 +64,17 @@ KINDS: dict[str, dict[str, Any]] = {
     "own model": {"data.source": "classes.npz", "model.name": "net.py:Net", "model.args": {"hidden": 8}},
     "own data": {"data.source": "arrays_of_mine.py:make", "run.log_every": 7, "run.save_seconds": 5.0},
 }
-WITH_CLASSES = {"digits", "iris", "breast-cancer", "penguins", "csv", "csv by group", "parquet", "images", "images split"}
+WITH_CLASSES = {
+    "digits",
+    "iris",
+    "breast-cancer",
+    "penguins",
+    "csv",
+    "csv by group",
+    "parquet",
+    "images",
+    "images split",
+}
 WITH_CLASSES |= {"text bag", "text recurrent", "text transformer", "bytes", "own model", "own data"}
 TWO_CLASSES = {"breast-cancer", "csv by group", "text bag", "text recurrent", "text transformer", "bytes", "own data"}
 
@@ -199,7 +209,7 @@ def _save(pixels: np.ndarray, path: Path) -> None:
     Image.fromarray(pixels).save(path)
 
 
-NET = '''\
+NET = """\
 from torch import nn
 
 
@@ -212,12 +222,12 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.last(self.dropout(self.first(x).relu()))
-'''
-ARRAYS = '''\
+"""
+ARRAYS = """\
 import numpy as np
 
 
 def make():
     inputs = np.random.default_rng(1).normal(size=(160, 5))
     return inputs.astype(np.float32), (inputs[:, 0] > 0.3).astype(np.int64)
-'''
+"""

@@ -256,11 +256,11 @@ def test_data_that_plain_lines_read_differently_are_refused(files):
 def test_code_that_only_a_file_names_is_not_run(files):
     choices = KINDS["own model"] | {"train.epochs": 1}
     (files / "own.toml").write_text(recipe_of(choices).to_toml())
-    with pytest.raises(RefusedError, match="--model.name"):
+    with pytest.raises(RefusedError, match=r"--model\.name"):
         eject(recipe=files / "own.toml", out=files / "said.py")
     eject(recipe=files / "own.toml", out=files / "said.py", said={"model.name": "net.py:Net"})
     (files / "elsewhere").mkdir()
-    with pytest.raises(InputError, match="beside net.py"):
+    with pytest.raises(InputError, match=r"beside net\.py"):
         eject(recipe=recipe_of(choices), out=files / "elsewhere" / "said.py")
 
 
@@ -345,5 +345,3 @@ def test_the_examples_are_what_eject_writes(name, tmp_path, monkeypatch):
     made = eject(recipe=folder / "recipe.toml", out=tmp_path / "plain.py")
 
     assert made.read_text() == (folder / "plain.py").read_text()
-
-

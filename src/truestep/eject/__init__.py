@@ -106,7 +106,9 @@ def _check_neighbours(recipe: Recipe, out: Path) -> None:
     for name in (recipe.model.name, recipe.data.source):
         place = name.rpartition(":")[0]
         if is_code(name) and place.endswith(".py") and Path(place).resolve().parent != out.resolve().parent:
-            raise InputError(f"{out}: expected a place beside {place}, from which the script imports. Choose another -o.")
+            raise InputError(
+                f"{out}: expected a place beside {place}, from which the script imports. Choose another -o."
+            )
         if is_code(name) and place.endswith(".py") and not Path(place).stem.isidentifier():
             raise InputError(f"{place}: expected a name that Python can import, to eject a script that does.")
 
@@ -115,7 +117,9 @@ def _write(out: Path, text: str, source: sources.Source, recipe: Recipe, data: r
     """Write the script, and take it away again if its data are not the run's."""
     beside = out.parent / source.copied.name if source.copied else None
     if beside and beside.exists() and source.copied and beside.read_bytes() != source.copied.read_bytes():
-        raise InputError(f"{beside}: expected room for the data set of that name, found another file. Move it elsewhere.")
+        raise InputError(
+            f"{beside}: expected room for the data set of that name, found another file. Move it elsewhere."
+        )
     new = beside is not None and not beside.exists()
     try:
         if new and beside and source.copied:

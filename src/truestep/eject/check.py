@@ -81,7 +81,7 @@ def check_own_model(recipe: Recipe, data: Data) -> None:
         if isinstance(data.encoder, ImageEncoder):
             inputs = [data.encoder.prepare(inputs[0])]
         nest = data.encoder.spec["kind"] == "table"
-        names = ("numeric", "categories") if "num_numeric" in data.encoder.spec and data.encoder.spec["num_numeric"] else ("categories",)
+        names = ("numeric", "categories") if data.encoder.spec.get("num_numeric") else ("categories",)
         try:
             expected = called(**dict(zip(names, inputs, strict=False))) if nest else called(*inputs)
             found = plain(*inputs)
@@ -95,4 +95,6 @@ def check_own_model(recipe: Recipe, data: Data) -> None:
         if any(True for _ in plain.buffers()) and (
             recipe.train.on_nonfinite == "skip" or recipe.train.precision == "fp16"
         ):
-            raise InputError("model.name: can't be ejected; updates may be left out, and it has buffers to be restored.")
+            raise InputError(
+                "model.name: can't be ejected; updates may be left out, and it has buffers to be restored."
+            )

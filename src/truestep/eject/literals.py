@@ -57,22 +57,20 @@ def called(function: str, parts: Sequence[str], indent: int) -> str:
 
 def assigned(name: str, value: Any, call: str = "") -> str:
     """Return `name = value`, or `name = call(value)`, on as many lines as it needs."""
-    opening, closing = (f"{call}(", ")") if call else ("", "")
-    line = f"{name} = {opening}{literal(value)}{closing}"
+    whole = literal(value)
+    line = f"{name} = {call}({whole})" if call else f"{name} = {whole}"
     if width(line) <= WIDTH:
         return line
+    fits = width(whole) + 4 <= WIDTH  # on a line of its own
+    if call and fits:
+        return f"{name} = {call}(\n    {whole}\n)"
     if isinstance(value, list | tuple):
-        parts = cast("list[Any]", value)
-        inner = "    " if not call else "        "
-        rows = "".join(f"{inner}{literal(part)},\n" for part in parts)
-        if not call:
-            return f"{name} = {'(' if isinstance(value, tuple) else '['}\n{rows}{')' if isinstance(value, tuple) else ']'}"
-        if width(literal(value)) + 4 <= WIDTH:
-            return f"{name} = {call}(\n    {literal(value)}\n)"
-        return f"{name} = {call}(\n    [\n{rows}    ]\n)"
-    if not call and width(literal(value)) + 4 <= WIDTH:
-        return f"{name} = (\n    {literal(value)}\n)"
-    return line if not call else f"{name} = {call}(\n    {literal(value)}\n)"
+        indent = "    " if call else ""
+        opening, closing = whole[0], whole[-1]
+        parts = "".join(f"{indent}    {literal(part)},\n" for part in cast("list[Any]", value))
+        rows = f"{opening}\n{parts}{indent}{closing}"
+        return f"{name} = {call}(\n    {rows}\n)" if call else f"{name} = {rows}"
+    return f"{name} = (\n    {whole}\n)" if fits else line
 
 
 def width(line: str) -> int:

@@ -33,7 +33,12 @@ def describe(name: str, args: Mapping[str, Any], model: nn.Module, argument: str
         is_flat: whether these are vectors already.
     """
     flattened = argument if is_flat else f"{argument}.flatten(1)"
-    found: dict[str, Any] = {**args, "argument": argument, "flattened": flattened, "output": getattr(model, "output", None)}
+    found: dict[str, Any] = {
+        **args,
+        "argument": argument,
+        "flattened": flattened,
+        "output": getattr(model, "output", None),
+    }
     found |= {part: module for part, module in model.named_children() if isinstance(module, nn.Sequential)}
     if isinstance(model, ResNet):
         first = cast("nn.Conv2d", model.stem[0])

@@ -6,7 +6,6 @@ data afterwards (`check.py`), so that a file with a surprise in it is refused to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,14 +69,21 @@ def describe(recipe: Recipe, data: Data) -> Source:
     if isinstance(encoder, ImageEncoder):
         return _images(recipe, data, encoder)
     if isinstance(encoder, StreamEncoder) and Path(name).suffix.lower() == ".txt":
-        return _document(recipe, data, encoder)
+        return _document(recipe, encoder)
     if isinstance(recipe.data.valid, str) or isinstance(recipe.data.test, str):
         raise InputError("data.valid, data.test: files of their own can't be ejected yet. Put the rows in one file.")
     if recipe.data.stratify:
         raise InputError("data.stratify: an exact share of each class takes a page of code; leave it out.")
     table = read_table(name)
     if isinstance(encoder, PixelEncoder) and name == "digits" and not recipe.data.drop:
-        return Source("digits", ["images", "targets"], "images[ROWS]", _shares(recipe), {"split": _hashing(recipe, 64)}, is_flat=False)
+        return Source(
+            "digits",
+            ["images", "targets"],
+            "images[ROWS]",
+            _shares(recipe),
+            {"split": _hashing(recipe, 64)},
+            is_flat=False,
+        )
     if name in BUNDLED and BUNDLED[name].sklearn:
         return _sklearn(recipe, data, BUNDLED[name].sklearn or "")
     reading, constants, copied = _reading(recipe, data, table)
@@ -88,7 +94,7 @@ def describe(recipe: Recipe, data: Data) -> Source:
             "pixels", ["images", "targets"], "images[ROWS]", constants | of_split, fills, copied, is_flat=False
         )
     if isinstance(encoder, TextEncoder):
-        return _text(recipe, data, encoder, constants | of_split, {"split": split, **reading}, copied)
+        return _text(recipe, encoder, constants | of_split, {"split": split, **reading}, copied)
     if isinstance(encoder, StreamEncoder):
         return _stream(recipe, encoder, table, constants | of_split, reading, copied)
     if isinstance(encoder, TableEncoder):
@@ -217,7 +223,9 @@ def _reading(recipe: Recipe, data: Data, table: Table) -> tuple[dict[str, Any], 
     fills: dict[str, Any] = {"parquet": False, "strips": False, "missing": False, "separator": "", "renames": False}
     constants: dict[str, Any] = {"DATA": path.name if copied else str(path)}
     if path.is_dir():
-        raise InputError(f"data.source: {name} is a folder of texts, which can't be ejected yet. Put them in a CSV file.")
+        raise InputError(
+            f"data.source: {name} is a folder of texts, which can't be ejected yet. Put them in a CSV file."
+        )
     target = data.target.name
     left_out = data.train.names is not None and not isinstance(data.encoder, StreamEncoder)
     fills |= {"drops_rows": left_out, "classes": data.target.has_classes, "task": data.target.task}
@@ -248,7 +256,9 @@ def _raw(path: Path, separator: str) -> pl.DataFrame:
         return pl.read_csv(path, infer_schema=False, separator=separator)
     except pl.exceptions.PolarsError as error:
         reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: needs more than polars' own reader, so no plain script reads it ({reason}).") from None
+        raise InputError(
+            f"{path}: needs more than polars' own reader, so no plain script reads it ({reason})."
+        ) from None
 
 
 def _table(
@@ -262,7 +272,9 @@ def _table(
     if recipe.data.scale != "standard":
         raise InputError("data.scale: ranks of a normal distribution take a page of code; use standard.")
     if forms := [column.name for column in encoder.numeric if column.form is not None]:
-        raise InputError(f"column '{forms[0]}': its numbers or dates are not plainly written; a script would have to say how.")
+        raise InputError(
+            f"column '{forms[0]}': its numbers or dates are not plainly written; a script would have to say how."
+        )
     numeric = [column.name for column in encoder.numeric]
     categorical = [column.name for column in encoder.categorical]
     kinds = {kind: [c.name for c in encoder.numeric if c.kind == kind] for kind in ("boolean", "date")}
@@ -298,7 +310,6 @@ def _table(
 
 def _text(
     recipe: Recipe,
-    data: Data,
     encoder: TextEncoder,
     constants: dict[str, Any],
     fills: dict[str, Any],
@@ -324,13 +335,15 @@ def _stream(
 ) -> Source:
     _check_tokenizer(encoder, (ByteTokenizer,))
     if table.belongs is None:
-        raise InputError("data.source: for the next token, one .txt file or a data set that is split already is ejected.")
+        raise InputError(
+            "data.source: for the next token, one .txt file or a data set that is split already is ejected."
+        )
     constants |= {"TEXT": encoder.column, "LENGTH": encoder.length}
     fills |= {"document": False, "joined": recipe.data.source == "speeches-text", "split": _Split("named")}
     return Source("stream", ["tokens", "targets"], "tokens[ROWS]", constants, fills, copied)
 
 
-def _document(recipe: Recipe, data: Data, encoder: StreamEncoder) -> Source:
+def _document(recipe: Recipe, encoder: StreamEncoder) -> Source:
     from truestep.data.texts import cut_document, texts_of
 
     _check_tokenizer(encoder, (ByteTokenizer,))
@@ -341,7 +354,6 @@ def _document(recipe: Recipe, data: Data, encoder: StreamEncoder) -> Source:
     belongs = [int(split) for split in pieces.belongs] if pieces.belongs is not None else []
     constants: dict[str, Any] = {"DATA": recipe.data.source, "ENDS": ends, "BELONGS": belongs, "LENGTH": encoder.length}
     fills: dict[str, Any] = {"document": True, "split": _Split("named")}
-    del data
     return Source("stream", ["tokens", "targets"], "tokens[ROWS]", constants, fills)
 
 
@@ -385,9 +397,7 @@ def _arrays(recipe: Recipe, data: Data, encoder: ArrayEncoder) -> Source:
         raise InputError("valid, test: arrays are ejected with a share for at least one of them.")
     fills.setdefault("function", "")
     names = ["inputs", "targets"]
-    return Source(
-        "arrays", names, "inputs[ROWS]", constants | _shares(recipe), fills, is_flat=len(encoder.shape) == 1
-    )
+    return Source("arrays", names, "inputs[ROWS]", constants | _shares(recipe), fills, is_flat=len(encoder.shape) == 1)
 
 
 def _images(recipe: Recipe, data: Data, encoder: ImageEncoder) -> Source:
@@ -395,7 +405,9 @@ def _images(recipe: Recipe, data: Data, encoder: ImageEncoder) -> Source:
     if not folder.is_dir():
         raise InputError("data.source: images are ejected from folders, one for each class, not from a table of names.")
     if not isinstance(data.train.examples[0], Tensor):
-        raise InputError("data.source: these images don't fit into memory, and a script that reads them as needed is long.")
+        raise InputError(
+            "data.source: these images don't fit into memory, and a script that reads them as needed is long."
+        )
     table = read_table(folder)
     given = table.belongs is not None
     from PIL import Image
@@ -428,6 +440,4 @@ def _images(recipe: Recipe, data: Data, encoder: ImageEncoder) -> Source:
         "task": data.target.task,
         "split": split,
     }
-    return Source(
-        "images", ["images", "targets"], "scaled(images[ROWS])", constants, fills, is_flat=False
-    )
+    return Source("images", ["images", "targets"], "scaled(images[ROWS])", constants, fills, is_flat=False)

@@ -109,7 +109,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701  Python is written, in which what comes from outside is a literal
     )
-    environment.globals |= {"literal": literal, "called": called, "sequential": model_part.sequential}
+    environment.globals.update(called=called, sequential=model_part.sequential, literal=literal)  # pyright: ignore[reportArgumentType]  # it takes any
     return environment
 
 
@@ -157,7 +157,7 @@ def _constant(name: str, value: Any, source: sources.Source) -> str:
 
 def _constants(recipe: Recipe, objective: Objective) -> dict[str, Any]:
     """Return the numbers of a run by the names that the script gives them."""
-    found = {
+    found: dict[str, Any] = {
         "SEED": recipe.run.seed,
         "EPOCHS": recipe.train.epochs,
         "MAX_STEPS": recipe.train.max_steps,
@@ -208,7 +208,11 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
     outputs, count = f"model({source.inputs})", "len(ROWS)"
     each, before = ["total += loss.item()"], ["total = hits = 0.0"]
     after = ['return {"loss": total / len(rows), "accuracy": hits / len(rows)}']
-    loss_sum, loss_mean, words = "loss_sum(outputs, targets[ROWS])", "", "Mean loss and accuracy over these rows at once."
+    loss_sum, loss_mean, words = (
+        "loss_sum(outputs, targets[ROWS])",
+        "",
+        "Mean loss and accuracy over these rows at once.",
+    )
     match objective:
         case Multiclass():
             each.append("hits += (outputs.argmax(1) == targets[part]).sum().item()")
@@ -231,7 +235,10 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
             several = len(objective.mean) > 1
             function, parts[1] = LOSSES[objective.loss], "(targets - MEAN) / STD"
             outputs, helper = outputs if several else f"{outputs}.squeeze(1)", "regression"
-            count, words = "targets[ROWS].numel()" if several else count, "Errors over these rows at once, in the targets' own unit."
+            count, words = (
+                "targets[ROWS].numel()" if several else count,
+                "Errors over these rows at once, in the targets' own unit.",
+            )
             before, each = ["total, values = 0.0, []"], [*each, f"values.append({full} * STD + MEAN)"]
             after = _of_values(several=several)
         case _ if task == "multilabel":
@@ -243,7 +250,11 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
             ]
             words = "Mean loss, and the share of labels that are right."
         case _:
-            helper, count, parts = "tokens", "(targets[ROWS] != -100).sum()", [f"{full}.flatten(0, 1)", "targets.flatten()"]
+            helper, count, parts = (
+                "tokens",
+                "(targets[ROWS] != -100).sum()",
+                [f"{full}.flatten(0, 1)", "targets.flatten()"],
+            )
             words = "Mean loss over the tokens of these rows that count, and what follows."
             before = ["total = count = hits = 0.0"]
             each += [
