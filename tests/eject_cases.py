@@ -28,8 +28,20 @@ KINDS: dict[str, dict[str, Any]] = {
     "csv by group": {"data.source": "table.csv", "data.target": "member", "data.group": "who", "model.name": "linear"},
     "csv by time": {"data.source": "table.csv", "data.target": "price", "data.time": "day", "data.split": "time"},
     "parquet": {"data.source": "table.parquet", "data.target": "label", "data.drop": ["who", "day"]},
-    "images": {"data.source": "images", "model.name": "resnet", "model.args": {"filters": 8}, "data.image_size": 16},
-    "images split": {"data.source": "images_split", "model.args": {"filters": 4, "hidden": 8}, "data.workers": 1},
+    "images": {
+        "data.source": "images",
+        "model.name": "resnet",
+        "model.args": {"filters": 8},
+        "data.image_size": 16,
+        "augment.flip": True,
+    },
+    "images split": {
+        "augment.flip": True,
+        "augment.shift": 3,
+        "data.source": "images_split",
+        "model.args": {"filters": 4, "hidden": 8},
+        "data.workers": 1,
+    },
     "text bag": {"data.source": "texts.csv", "data.target": "stars", "data.vocabulary": 20, "data.length": 16},
     "text recurrent": {
         "data.source": "texts.csv",
@@ -37,7 +49,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "data.tokenizer": "bytes",
         "data.length": 24,
         "model.name": "recurrent",
-        "model.args": {"bidirectional": True, "width": 8, "layers": 2},
+        "model.args": {"cell": "gru", "bidirectional": True, "width": 8, "layers": 2},
     },
     "text transformer": {
         "data.source": "texts.csv",
@@ -60,7 +72,7 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "labels": {"data.source": "labels.npz"},
     "numbers": {"data.source": "numbers.npz", "objective.loss": "mae", "train.monitor": "valid_rmse"},
-    "bytes": {"data.source": "bytes.npz", "model.name": "mlp"},
+    "bytes": {"data.source": "bytes.npz", "model.name": "mlp", "augment.shift": 2},
     "own model": {"data.source": "classes.npz", "model.name": "net.py:Net", "model.args": {"hidden": 8}},
     "own data": {"data.source": "arrays_of_mine.py:make", "run.log_every": 7, "run.save_seconds": 5.0},
 }
@@ -110,6 +122,7 @@ TRAINING: dict[str, list[dict[str, Any]]] = {
 }
 ALONE = {  # which go together with nothing else, or only some of it
     "lbfgs": {"data.source": "classes.npz", "optimizer.name": "lbfgs", "train.batch_size": 500},
+    "lstm": {"data.source": "texts.csv", "data.target": "stars", "model.name": "recurrent", "model.args": {"width": 8}},
     "no validation": {"data.source": "wine", "data.valid": 0.0, "train.ema_decay": 0.5},
     "no test": {"data.source": "iris", "data.test": 0.0},
     "flights": {"data.source": "flights", "train.epochs": 1, "train.batch_size": 512},

@@ -199,8 +199,6 @@ REFUSED = {
     "data.window": 5,
     "data.horizon": 2,
     "data.tokenizer": "bpe",
-    "augment.flip": True,
-    "augment.shift": 1,
     "augment.rotate": 5.0,
     "augment.zoom": 0.1,
     "augment.colour": 0.1,

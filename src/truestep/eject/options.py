@@ -74,7 +74,7 @@ def _model(name: str) -> str | None:
     return "a model of an installed package is called through more than a script can show; copy it to a file.py."
 
 
-KEYED = "what happens to an image is drawn by a generator of (seed, epoch, image) that takes pages of code."
+KEYED = "it takes pages of code; augment.flip and augment.shift can be."
 SHARE = "the rows with the lowest hashes of what they hold"
 
 OPTIONS: dict[str, Option] = {
@@ -103,8 +103,8 @@ OPTIONS: dict[str, Option] = {
     "data.vocabulary": Option("`VOCABULARY`"),
     "data.length": Option("`LENGTH`"),
     "data.workers": Option("left out: the results are the same, and the data of the script are in memory"),
-    "augment.flip": Option("refused", _if_set(KEYED)),
-    "augment.shift": Option("refused", _if_set(KEYED)),
+    "augment.flip": Option("a line of `augmented`"),
+    "augment.shift": Option("`SHIFT`, in some lines of `augmented`"),
     "augment.rotate": Option("refused", _if_set(KEYED)),
     "augment.zoom": Option("refused", _if_set(KEYED)),
     "augment.colour": Option("refused", _if_set(KEYED)),

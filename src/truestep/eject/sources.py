@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from truestep.data import (
     TableEncoder,
     TextEncoder,
 )
+from truestep.data.augment import STREAM as AUGMENT_STREAM
 from truestep.data.bundled import BUNDLED
 from truestep.data.image_files import SPLITS as FOLDERS
 from truestep.data.loading import deciding_columns
@@ -50,14 +52,29 @@ class Source:
     copied: Path | None = None  # a file that has to lie beside the script
     lengths: bool = False  # whether batches are made of examples alike in length
     is_flat: bool = True  # whether an example is a vector
+    augments: bool = False  # whether images are changed at random while training
 
 
 def describe(recipe: Recipe, data: Data) -> Source:
-    """Return how to read the data.
+    """Return how to read the data, and what happens to them on their way to the model.
 
     Raises:
         InputError: there is no short way that gives the same.
     """
+    source, spec = _describe(recipe, data), data.encoder.spec
+    if not recipe.augment.flip and not recipe.augment.shift:
+        return source
+    if spec["kind"] != "image":
+        raise InputError(
+            f"augment.flip, augment.shift: expected images to change, found inputs of kind {spec['kind']}."
+        )
+    if recipe.augment.shift >= min(spec["height"], spec["width"]):
+        raise InputError(f"augment.shift: expected fewer pixels than images have, found {recipe.augment.shift}.")
+    found = {"SHIFT": recipe.augment.shift, "AUGMENT": started(recipe.run.seed, AUGMENT_STREAM)}
+    return replace(source, augments=True, constants=source.constants | found)
+
+
+def _describe(recipe: Recipe, data: Data) -> Source:
     name = recipe.data.source
     if not name:
         raise InputError("data.source: this run's data came from Python; a script can't tell from where.")
@@ -135,18 +152,16 @@ def _hashing(recipe: Recipe, numbers: int = 0, **choices: Any) -> _Split:
     return _Split("hash", numbers=numbers > 0, digests=True, **choices)
 
 
-def salt(seed: int) -> int:
-    """Return the number that a seed adds to the keys of rows: another one gives another split."""
-    import numpy as np
-
+def started(seed: int, *keys: int) -> int:
+    """Return what `keyed.bits` has made of a seed, a stream and maybe an epoch when it comes to the examples."""
     found = keyed.mixed(np.array([seed], dtype=np.uint64))
-    for key in (STREAM, 0):
+    for key in keys:
         found = keyed.mixed(found ^ np.uint64(key))
     return int(found[0])
 
 
 def _shares(recipe: Recipe) -> dict[str, Any]:
-    return {"VALID": recipe.data.valid, "TEST": recipe.data.test, "SALT": salt(recipe.run.seed)}
+    return {"VALID": recipe.data.valid, "TEST": recipe.data.test, "SALT": started(recipe.run.seed, STREAM, 0)}
 
 
 def _split(recipe: Recipe, data: Data, table: Table) -> tuple[_Split, dict[str, Any]]:
@@ -377,8 +392,6 @@ def _arrays(recipe: Recipe, data: Data, encoder: ArrayEncoder) -> Source:
     if is_code(name):
         fills["function"] = name.rpartition(":")[2]
     elif name.lower().endswith(".npz"):
-        import numpy as np
-
         with np.load(name) as arrays:
             keys = {key.lower(): key for key in arrays.files}
         constants = {

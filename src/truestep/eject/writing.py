@@ -82,6 +82,9 @@ def script_of(recipe: Recipe, data: Data, objective: Objective, source: sources.
         "names": ", ".join(source.names),
         "data": source.template,
         "lengths": source.lengths,
+        "augments": source.augments,
+        "flip": recipe.augment.flip,
+        "shift": recipe.augment.shift,
         "task": data.target.task,
         "valid": len(data.valid) > 0,
         "test": len(data.test) > 0,
@@ -146,11 +149,15 @@ def _joined(group: list[str]) -> list[str]:
 def _constant(name: str, value: Any, source: sources.Source) -> str:
     if name == "DATA" and source.copied:
         return f"DATA = Path(__file__).with_name({literal(value)})"
+    if name == "AUGMENT":
+        return f"AUGMENT = 0x{value:X}  # made of SEED"
     if name == "SALT":
         return f"SALT = 0x{value:X}  # another number gives another split"
     if name == "NO_VALUE":
         return f"NO_VALUE = 0x{value:X}  # the bits of NaN, which stand for no value"
-    if name in ("CLASS_WEIGHTS", "MEAN", "STD") and isinstance(value, list) and source.template != "images":
+    if isinstance(value, list) and (
+        name == "CLASS_WEIGHTS" or (name in ("MEAN", "STD") and source.template != "images")
+    ):
         return assigned(name, value, "torch.tensor")
     return assigned(name, value)
 
@@ -273,6 +280,7 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
     return {
         "title": f"Train a model to {TITLES[task]}.",
         "outputs": outputs,
+        "trained": outputs.replace(f"{source.names[0]}[ROWS]", "batch") if source.augments else outputs,
         "loss_helper": helper,
         "loss_sum": loss_sum,
         "loss_mean": "" if lbfgs else loss_mean,
