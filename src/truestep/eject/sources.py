@@ -258,7 +258,7 @@ def _reading(recipe: Recipe, data: Data, table: Table) -> tuple[dict[str, Any], 
     found = {cell for column in cells for cell in column.to_list() if cell.strip().lower() in words}
     constants |= {"MISSING": sorted(found - {""})} if found - {""} else {}
     fills["missing"] = bool(found - {""})
-    fills["renames"] = raw.columns != table.columns
+    fills["renames"] = copied is None and raw.columns != table.columns  # spaces in a header, say
     constants |= {"COLUMNS": table.columns} if fills["renames"] else {}
     fills["strips"] = any(bool(column.str.contains(r"^\s|\s$").any()) for column in cells)
     fills["separator"] = "" if table.separator in (None, ",") else "separator=SEPARATOR"
