@@ -15,6 +15,7 @@ from truestep import folder, run
 from truestep.code import is_code
 from truestep.device import choose, choose_threads, reproducible
 from truestep.eject import check, options, sources
+from truestep.eject.check import check_trains
 from truestep.eject.writing import script_of
 from truestep.errors import InputError, RefusedError
 from truestep.preconditions import check_heeded
@@ -49,13 +50,13 @@ def eject(
     file = Path(path) / "recipe.toml" if path is not None else None if isinstance(recipe, Recipe) else Path(str(recipe))
     before = recipe if isinstance(recipe, Recipe) else Recipe.from_toml(file or "")
     chosen = before.changed(said or {})
-    _check_code_is_said(before, said or {}, file)
-    if path is not None:
-        _check_repeats(Path(path), before, chosen)
     options.check(chosen)
     check_heeded(chosen, chosen.objective.name)
     if not chosen.data.source:
         raise InputError("data.source: this run's data came from Python; a script can't tell from where.")
+    _check_code_is_said(before, said or {}, file)
+    if path is not None:
+        _check_repeats(Path(path), before, chosen)
     device = choose(chosen.run.device)
     data = run.same_data(Path(path), chosen) if path is not None else run.load_data(chosen, chosen.data.source)
     check_heeded(chosen, data.target.task)
@@ -64,6 +65,7 @@ def eject(
     size = run.count_weights(resolved)
     resolved = resolved.changed({"run.threads": choose_threads(size, resolved.run.threads)[0]})
     options.check(resolved, data.target.task)
+    check_trains(resolved)
     source = sources.describe(resolved, data)
     text = script_of(resolved, data, objective, source, out.name)
     _check_neighbours(resolved, out)
@@ -109,8 +111,10 @@ def _check_neighbours(recipe: Recipe, out: Path) -> None:
             raise InputError(
                 f"{out}: expected a place beside {place}, from which the script imports. Choose another -o."
             )
-        if is_code(name) and place.endswith(".py") and not Path(place).stem.isidentifier():
-            raise InputError(f"{place}: expected a name that Python can import, to eject a script that does.")
+        if is_code(name) and (
+            (place.endswith(".py") and not Path(place).stem.isidentifier()) or "." in name.rpartition(":")[2]
+        ):
+            raise InputError(f"{name}: expected a name that Python can import, to eject a script that does.")
 
 
 def _write(out: Path, text: str, source: sources.Source, recipe: Recipe, data: run.Data) -> None:

@@ -18,6 +18,8 @@ from truestep.data import Data, ImageEncoder, StreamEncoder, TextEncoder
 from truestep.device import preserved_rng
 from truestep.errors import InputError, TruestepError
 from truestep.nest import tensors_of
+from truestep.optimizers import build_optimizer, build_schedule
+from truestep.preconditions import check_steps
 from truestep.recipe import Recipe
 
 
@@ -66,6 +68,25 @@ def _equal(one: Any, other: Any) -> bool:
         return len(cast("list[Any]", one)) == len(other) and all(torch.equal(*pair) for pair in texts)
     # Targets of two classes are float32 where the run has them as int64: the values tell.
     return one.shape == other.shape and bool((one.double() == other.double()).all())
+
+
+def check_trains(recipe: Recipe) -> None:
+    """Raise InputError for choices that the run itself would refuse."""
+    chosen, train, schedule = recipe.optimizer, recipe.train, recipe.schedule
+    for name, value in schedule.args.items():
+        if not isinstance(value, int | float | str) or (isinstance(value, str) and schedule.name != "plateau"):
+            raise InputError(f"schedule.args.{name}: expected a number, found {value!r}.")
+    with preserved_rng():
+        model = models.build(recipe.model.name, recipe.model.args, trusted=True)
+    optimizer = build_optimizer(
+        chosen.name, model, lr=chosen.lr, weight_decay=chosen.weight_decay, momentum=chosen.momentum,
+        nesterov=chosen.nesterov, lrs=chosen.lrs, args=chosen.args,
+    )  # fmt: skip
+    build_schedule(schedule.name, optimizer, total_steps=1, args=schedule.args)
+    check_steps(
+        model, optimizer, train.precision, accumulate=train.accumulate, max_grad_norm=train.max_grad_norm,
+        max_grad_value=train.max_grad_value, on_nonfinite=train.on_nonfinite,
+    )  # fmt: skip
 
 
 def check_own_model(recipe: Recipe, data: Data) -> None:

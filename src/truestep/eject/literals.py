@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from truestep.errors import InputError
+
 WIDTH = 88  # of a line, as ruff has it unless told otherwise
 
 
@@ -33,11 +35,15 @@ def literal(value: Any) -> str:
     raise TypeError(f"no literal of a {type(value).__name__}")
 
 
-def arguments(values: Mapping[str, Any]) -> str:
-    """Return keyword arguments, each with a comma and a space before it; names must be names."""
-    if wrong := [name for name in values if not name.isidentifier()]:
-        raise ValueError(f"no argument can be called {wrong[0]!r}")
-    return "".join(f", {name}={literal(value)}" for name, value in values.items())
+def argument(name: str, value: Any) -> str:
+    """Return a keyword argument; its name must be one.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not name.isidentifier():
+        raise InputError(f"'{name}': expected the name of an argument.")
+    return f"{name}={literal(value)}"
 
 
 def called(function: str, parts: Sequence[str], indent: int) -> str:

@@ -37,8 +37,6 @@ from truestep.data.tokenizers import WORD, ByteTokenizer, WordTokenizer
 from truestep.errors import InputError
 from truestep.recipe import Recipe
 
-SEPARATORS = (",", ";", "\t", "|")
-
 
 @dataclass
 class Source:
@@ -92,6 +90,8 @@ def _describe(recipe: Recipe, data: Data) -> Source:
     if recipe.data.stratify:
         raise InputError("data.stratify: an exact share of each class takes a page of code; leave it out.")
     table = read_table(name)
+    if name in BUNDLED and not recipe.data.valid and not recipe.data.test:
+        raise InputError("valid, test: bundled data sets are ejected with a share for at least one of them.")
     if isinstance(encoder, PixelEncoder) and name == "digits" and not recipe.data.drop:
         return Source(
             "digits",

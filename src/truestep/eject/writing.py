@@ -18,7 +18,7 @@ from truestep.data import Data
 from truestep.device import DTYPES
 from truestep.eject import model as model_part
 from truestep.eject import sources
-from truestep.eject.literals import arguments, assigned, called, literal
+from truestep.eject.literals import argument, assigned, called, literal
 from truestep.metrics import higher_is_better
 from truestep.objectives import Binary, Multiclass, Objective, Regression
 from truestep.optimizers import FACTORS
@@ -198,13 +198,14 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
     name, args = recipe.model.name, recipe.model.args
     if is_code(name):
         made = name.rpartition(":")[2]
-        return {"model": "own", "model_class": made, "model_arguments": arguments(args).removeprefix(", ")}
+        parts = [argument(key, value) for key, value in args.items()]
+        return {"model": "own", "made": called(f"model = {made}", parts, 4)}
     with torch.device("meta"):
         model = models.build(name, args)
     words = model_part.describe(name, args, model, source.names[0], is_flat=source.is_flat)
     # The words of a table's columns are fills of the same names: the model asks only whether there are any.
     words |= {"numeric": "numeric" in source.names} if source.template == "table" else {}
-    return words | {"model": name, "model_class": model_part.CLASSES[name], "model_arguments": ""}
+    return words | {"model": name, "made": f"model = {model_part.CLASSES[name]}()"}
 
 
 def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources.Source) -> dict[str, Any]:
@@ -339,7 +340,7 @@ def _training(recipe: Recipe) -> dict[str, Any]:
     if recipe.schedule.name == "plateau":
         mode = "max" if higher_is_better(train.monitor) else "min"
         settings = {"mode": mode, "threshold": 0.0, **recipe.schedule.args}
-        parts = ["optimizer", *(f"{name}={literal(value)}" for name, value in settings.items())]
+        parts = ["optimizer", *(argument(name, value) for name, value in settings.items())]
         plateau = called("scheduler = ReduceLROnPlateau", parts, 4)
     has_schedule = not plateau and not (recipe.schedule.name == "constant" and not recipe.schedule.warmup)
     return {
@@ -364,9 +365,7 @@ def _training(recipe: Recipe) -> dict[str, Any]:
 def _optimizer(recipe: Recipe) -> dict[str, Any]:
     """Return the line that makes the optimizer, and whether some weights decay and others don't."""
     chosen = recipe.optimizer
-    given: dict[str, str] = {"lr": "LR"}
-    if chosen.name != "lbfgs":
-        given["weight_decay"] = "WEIGHT_DECAY"
+    given = {"lr": "LR"} | ({} if chosen.name == "lbfgs" else {"weight_decay": "WEIGHT_DECAY"})
     if chosen.name == "sgd":
         given |= {"momentum": literal(chosen.momentum)} | ({"nesterov": "True"} if chosen.nesterov else {})
     if chosen.name == "lbfgs":
@@ -374,8 +373,10 @@ def _optimizer(recipe: Recipe) -> dict[str, Any]:
     if chosen.name in ("sgd", "adam", "adamw"):
         given["fused"] = "True"
     for name, value in chosen.args.items():
-        arguments({name: value})  # a name, and nothing else
+        argument(name, value)  # a name, and nothing else
         given[name] = literal(tuple(value) if isinstance(value, list) else value)
+    if chosen.name != "lbfgs":
+        given["weight_decay"] = "WEIGHT_DECAY"  # that of the recipe wins, as in the run's groups
     groups = bool(chosen.weight_decay) and chosen.name != "lbfgs"
     parts = ["groups" if groups else "model.parameters()", *(f"{name}={value}" for name, value in given.items())]
     return {"line": called(f"optimizer = torch.optim.{CLASSES[chosen.name]}", parts, 4), "groups": groups}
@@ -406,6 +407,5 @@ def _schedule(recipe: Recipe) -> dict[str, Any]:
         "name": name,
         "warmup": recipe.schedule.warmup,
         "words": said[0].upper() + said[1:],
-        **defaults,
-        **recipe.schedule.args,
+        **{key: literal(value) if value else value for key, value in {**defaults, **recipe.schedule.args}.items()},
     }
