@@ -122,7 +122,12 @@ TRAINING: dict[str, list[dict[str, Any]]] = {
 }
 ALONE = {  # which go together with nothing else, or only some of it
     "lbfgs": {"data.source": "classes.npz", "optimizer.name": "lbfgs", "train.batch_size": 500},
-    "lstm": {"data.source": "texts.csv", "data.target": "stars", "model.name": "recurrent", "model.args": {"width": 8}},
+    "lstm": {
+        "data.source": "texts.csv",
+        "data.target": "stars",
+        "model.name": "recurrent",
+        "model.args": {"width": 8, "layers": 2},
+    },
     "no validation": {"data.source": "wine", "data.valid": 0.0, "train.ema_decay": 0.5},
     "no test": {"data.source": "iris", "data.test": 0.0},
     "flights": {"data.source": "flights", "train.epochs": 1, "train.batch_size": 512},

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import polars as pl
@@ -392,8 +393,8 @@ def _arrays(recipe: Recipe, data: Data, encoder: ArrayEncoder) -> Source:
     if is_code(name):
         fills["function"] = name.rpartition(":")[2]
     elif name.lower().endswith(".npz"):
-        with np.load(name) as arrays:
-            keys = {key.lower(): key for key in arrays.files}
+        with ZipFile(name) as archive:
+            keys = {key.lower(): key for key in (member.removesuffix(".npy") for member in archive.namelist())}
         constants = {
             "DATA": name,
             "INPUTS": next(keys[key] for key in INPUTS if key in keys),

@@ -97,7 +97,7 @@ def script_of(recipe: Recipe, data: Data, objective: Objective, source: sources.
     used = {name: value for name, value in constants.items() if _uses(body, name)}
     lines = [_constant(name, value, source) for name, value in used.items()]
     body = _environment().get_template("train.jinja").render(
-        **fills, imports=_imports(body + "\n".join(lines), recipe), constants=lines
+        **fills, imports=_imports(body, recipe), constants=lines
     )  # fmt: skip
     return re.sub(r"\n{4,}", "\n\n\n", body).rstrip() + "\n"
 
@@ -211,6 +211,7 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
 def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources.Source) -> dict[str, Any]:
     """Return the expressions of outputs, losses, counts and metrics; `ROWS` stands for the rows meant."""
     low = recipe.train.precision != "fp32"
+    lbfgs = recipe.optimizer.name == "lbfgs"
     full = "outputs.float()" if low else "outputs"
     task, helper, parts, function = data.target.task, "", [full, "targets"], "cross_entropy"
     outputs, count = f"model({source.inputs})", "len(ROWS)"
@@ -224,7 +225,7 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
     match objective:
         case Multiclass():
             each.append("hits += (outputs.argmax(1) == targets[part]).sum().item()")
-            if objective.class_weights or objective.label_smoothing or low or recipe.train.accumulate > 1:
+            if objective.class_weights or objective.label_smoothing or low or lbfgs or recipe.train.accumulate > 1:
                 helper = "classes"
                 parts += ["weight=CLASS_WEIGHTS"] if objective.class_weights else []
                 parts += ["label_smoothing=LABEL_SMOOTHING"] if objective.label_smoothing else []
@@ -277,7 +278,6 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
                 'return {**found, "token_accuracy": accuracy}',
             ]
     monitor = recipe.train.monitor.removeprefix("valid_")
-    lbfgs = recipe.optimizer.name == "lbfgs"
     return {
         "title": f"Train a model to {TITLES[task]}.",
         "outputs": outputs,
