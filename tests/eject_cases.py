@@ -74,7 +74,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "numbers": {"data.source": "numbers.npz", "objective.loss": "mae", "train.monitor": "valid_rmse"},
     "bytes": {"data.source": "bytes.npz", "model.name": "mlp", "augment.shift": 2},
     "own model": {"data.source": "classes.npz", "model.name": "net.py:Net", "model.args": {"hidden": 8}},
-    "own data": {"data.source": "arrays_of_mine.py:make", "run.log_every": 7, "run.save_seconds": 5.0},
+    "own data": {"data.source": "arrays_of_mine.py:make", "run.log_every": 7, "run.save_steps": 3},
 }
 WITH_CLASSES = {
     "digits",
@@ -131,7 +131,12 @@ ALONE = {  # which go together with nothing else, or only some of it
     "no validation": {"data.source": "wine", "data.valid": 0.0, "train.ema_decay": 0.5},
     "no test": {"data.source": "iris", "data.test": 0.0},
     "flights": {"data.source": "flights", "train.epochs": 1, "train.batch_size": 512},
-    "speeches": {"data.source": "speeches", "train.max_steps": 5},
+    "speeches": {
+        "data.source": "speeches",
+        "train.max_steps": 5,
+        "run.save_seconds": 5.0,
+        "run.keep_checkpoints": 1,
+    },
     "speeches-text": {
         "data.source": "speeches-text",
         "data.length": 64,

@@ -213,6 +213,8 @@ REFUSED = {
     "model.unfreeze_epoch": 2,
     "optimizer.name": "muon",
     "optimizer.lrs": {"output": 0.1},
+    "train.micro_batch": 8,
+    "train.keyed_dropout": True,
     "train.max_minutes": 1.0,
     "train.monitor": "valid_f1",
     "run.device": "mps",

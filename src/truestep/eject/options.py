@@ -142,6 +142,10 @@ OPTIONS: dict[str, Option] = {
     ),
     "train.batch_size": Option("`BATCH_SIZE`"),
     "train.accumulate": Option("`ACCUMULATE`: sums over batches, divided by the count of the update"),
+    "train.micro_batch": Option(
+        "refused", _if_set("cutting batches to fit takes a page of code; train.batch_size and train.accumulate can be.")
+    ),
+    "train.keyed_dropout": Option("refused", _if_set("masks by number take pages of code; PyTorch's own can be.")),
     "train.max_grad_norm": Option("`MAX_GRAD_NORM`"),
     "train.max_grad_value": Option("`MAX_GRAD_VALUE`"),
     "train.precision": Option("autocast, and for fp16 a GradScaler"),
@@ -158,6 +162,8 @@ OPTIONS: dict[str, Option] = {
     "run.threads": Option("a line, for the last bits of a sum depend on them"),
     "run.log_every": Option("left out: the script writes no log"),
     "run.save_seconds": Option("left out: the script writes no checkpoints"),
+    "run.save_steps": Option("left out, likewise"),
+    "run.keep_checkpoints": Option("left out, likewise"),
 }
 
 
