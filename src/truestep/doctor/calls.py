@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from truestep.doctor import sites
 from truestep.doctor.graph import MARK, Text
 from truestep.doctor.probes import Probes, tensors_in
-from truestep.doctor.record import CallFacts, HiddenModules, LossFacts, LossOp, ModelFacts, Site, looked_at
+from truestep.doctor.record import CallFacts, HiddenModules, LossFacts, LossOp, ModelFacts, Site
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -30,7 +31,7 @@ class Given:
     def __init__(self, tensor: Tensor) -> None:
         base = tensor._base
         self.tensor, self.base = weakref.ref(tensor), weakref.ref(base) if base is not None else None
-        self.place = (tensor.storage_offset(), tensor.shape)
+        self.place = (tensor.storage_offset(), tensor.shape) if base is not None else None
 
     def same(self, tensor: Tensor) -> bool:
         if self.tensor() is tensor:
@@ -93,6 +94,9 @@ class Call:
             self.known.nothing_learnt(self.facts, again=self.again, of_training=self.of_training)
 
 
+Waiting = tuple[list[Call], tuple[Any, ...]]  # calls that no backward went through yet, and how they follow one another
+
+
 class Calls:
     """The sensor of model calls."""
 
@@ -116,14 +120,16 @@ class Calls:
 
     def install(self) -> None:
         original = nn.Module.__call__
-        calls, watch = self, self.watch
+        calls, watch, parameters = self, self.watch, self.watch.steps.parameters
 
         def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            noting = watch.steps.parameters.noting
-            if torch.compiler.is_compiling() or (calls.inside and not noting) or not watch.watching():
+            if is_compiling():
+                return original(module, *args, **kwargs)
+            noting = parameters.noting
+            if (calls.inside and not noting) or not watch.watching():
                 return original(module, *args, **kwargs)
             if noting:
-                watch.guarded(watch.steps.parameters.called, module)
+                watch.guarded(parameters.called, module)
             if isinstance(module, nn.modules.loss._Loss):
                 if watch.record.backwards < 3:
                     watch.guarded(calls.criterion, module)
@@ -203,7 +209,10 @@ class Calls:
         facts.passes[place] += 1
         inputs = tensors_in((args, kwargs))
         if inputs and inputs[0].ndim:
-            facts.batch_sizes[inputs[0].shape[0]] += 1
+            size = inputs[0].shape[0]
+            if size not in facts.batch_sizes:
+                self.watch.wake()
+            facts.batch_sizes[size] += 1
             known.again = known.last_inputs is not None and known.last_inputs.same(inputs[0])
             known.of_training = known.trained_inputs is not None and known.trained_inputs.same(inputs[0])
             known.last_inputs = Given(inputs[0])
@@ -237,13 +246,14 @@ class Calls:
             known.nothing_learnt(facts, again=known.again, of_training=known.of_training)
             self.watch.event("evaluate", known.facts.number, training=facts.training)
         number = id(facts)
+        self.watch.happened.add(number)
         self.row = (number, self.row[1] + 1) if self.row[0] == number else (number, 1)
         facts.consecutive = max(facts.consecutive, self.row[1])
         self.probes.call(known, facts, module, args, kwargs, outputs)
 
     # What the sensor of losses tells.
 
-    def waiting(self) -> tuple[list[Call], tuple[Any, ...]]:
+    def waiting(self) -> Waiting:
         """Return the calls that no backward went through yet, and how they follow one another, as a key."""
         alive = [call for reference in self.pending if (call := reference()) is not None and not call.reached]
         key: list[list[int]] = []
@@ -254,9 +264,9 @@ class Calls:
                 key.append([id(call.facts), 1])
         return alive, tuple(map(tuple, key))
 
-    def unknown(self, loss: LossFacts) -> bool:
+    def unknown(self, loss: LossFacts, waiting: Waiting) -> bool:
         """Whether no looked-at backward tells which of the waiting calls this one goes through."""
-        if (loss.number, self.waiting()[1]) in self.patterns or self.extra_looks >= 100:
+        if (loss.number, waiting[1]) in self.patterns or self.extra_looks >= 100:
             return False
         self.extra_looks += 1
         return True
@@ -298,8 +308,8 @@ class Calls:
                             known.next_place = matching[0]["place"]
                     break
 
-    def assume_trained(self, loss: LossFacts) -> None:
-        alive, key = self.waiting()
+    def assume_trained(self, loss: LossFacts, waiting: Waiting) -> None:
+        alive, key = waiting
         verdicts = self.patterns.get((loss.number, key))
         if verdicts is None:  # too many kinds of them: the last call is what is learnt from
             verdicts = (*[False] * (len(alive) - 1), True)
@@ -335,7 +345,7 @@ class Calls:
             if facts.stepped_first < 0:
                 facts.stepped_first = self.watch.record.steps
         self.reached_last = []
-        if looked_at(self.watch.record.steps) or self.described != (len(self.known), len(self.watch.steps.seen)):
+        if self.watch.looks(self.watch.record.steps) or self.described != (len(self.known), len(self.watch.steps.seen)):
             self.describe()  # a model made in a function is gone at the end
             self.watch.losses.describe()
 

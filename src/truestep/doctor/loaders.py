@@ -88,6 +88,8 @@ class Given:
 
         self.rows: list[Tensor] = []  # of tables, as they were given
         self.first = 0  # batches of them that came in the first pass
+        self.since = 0  # pass of the loader in which it was given first
+        self.full = False
 
     def content(self) -> set[int]:
         return {key for keys in self.keys for key in keys.tolist()}
@@ -316,15 +318,20 @@ class Loaders:
                 return
             facts = InputFacts(model.number, call, self.current, sites.stack(4), self.watch.record.steps)
             given = self.given[id(call), self.current] = Given(facts)
+            one = self._reading()
+            given.since = one.number if one is not None else 0
             self.watch.record.inputs.append(facts)
         facts = given.facts
-        if facts.read >= EXAMPLES or len(given.keys) > 2_000:
+        if given.full:
+            return
+        given.full = facts.read >= EXAMPLES or len(given.keys) > 2_000 or self._is_read_out(given)
+        if given.full:
             return
         tensors = [
             t for t in inputs if t.ndim >= 2 and t.dtype != torch.bool and not t.is_complex() and not t.is_sparse
         ]
         if not tensors:
-            facts.read = EXAMPLES
+            given.full = True
             return
         values = max(tensors, key=lambda t: t.numel()).detach()
         if values.is_cuda and torch.cuda.is_current_stream_capturing():
@@ -350,6 +357,16 @@ class Loaders:
             if max(abs(facts.low), abs(facts.high)) > 50:
                 known = next((one for one in self.watch.calls.known.values() if one.facts is model), None)
                 facts.rescaled = known is None or rescales(known.module())
+
+    def _is_read_out(self, given: Given) -> bool:
+        """Whether a later pass over the loader has begun, after a whole one: it gives the same examples."""
+        one = self._reading()
+        if one is None or one.number <= given.since:
+            return False
+        facts = self.watch.record.loaders[given.facts.loader]
+        first = facts.passes[given.since]
+        whole = first.complete and given.facts.read >= first.examples
+        return whole and not facts.with_replacement and not facts.iterable
 
     # What workers would draw.
 

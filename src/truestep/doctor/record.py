@@ -386,13 +386,14 @@ class SamplerFacts:
 @dataclass
 class ClipFacts:
     site: Site | None
-    times: int = 0
+    calls: int = 0
+    times: int = 0  # calls that were looked at: the first ones, and ever fewer
+    optimizer: int = -1  # whose gradients the last of them clipped, if it was one's
     of_nothing: int = 0  # calls in which no tensor had a gradient, or there was none
     after_step: int = 0  # calls with no backward since the last step
     before_backward: int = 0  # calls after the gradients were cleared, or ahead of the first backward
     still_scaled: int = 0  # calls on gradients that a scaler had not unscaled
     exhausted: int = 0  # calls with a generator that was used up
-    not_seen: int = 0  # calls with an iterator that was not looked into
 
 
 @dataclass
@@ -484,6 +485,9 @@ class Record:
     finished: bool = False  # the script came to its end by itself
 
 
+CLOSELY = frozenset((1, 2, 3, 5, 8, 13, 21, 34, 55, *range(100, 1_000, 100), *(int(1_000 * 1.1**k) for k in range(150))))
+
+
 def looked_at(step: int) -> bool:
-    """Whether the step of this number, from 1, is looked at closely: the first ones, and then every hundredth."""
-    return step in (1, 2, 3, 5, 8, 13, 21, 34, 55) or step % 100 == 0
+    """Whether the step of this number, from 1, is looked at closely: of the first ones many, then ever fewer."""
+    return step in CLOSELY
