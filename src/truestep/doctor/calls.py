@@ -13,7 +13,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from truestep.doctor import sites
 from truestep.doctor.graph import MARK, Text
-from truestep.doctor.probes import Probes, tensors_in
+from truestep.doctor.probes import AT_CALL, Probes, tensors_in
 from truestep.doctor.record import CallFacts, HiddenModules, LossFacts, LossOp, ModelFacts, Site
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class Calls:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self.known: dict[int, Known] = {}
+        self.roots: dict[int, tuple[weakref.ref[nn.Module], Known]] = {}  # of what is called: models, and what wraps them
         self.inside = 0
         self.pending: list[weakref.ref[Call]] = []  # calls with gradients that no backward went through yet
         self.patterns: dict[
@@ -130,11 +131,14 @@ class Calls:
                 return original(module, *args, **kwargs)
             if noting:
                 watch.guarded(parameters.called, module)
-            if isinstance(module, nn.modules.loss._Loss):
-                if watch.record.backwards < 3:
-                    watch.guarded(calls.criterion, module)
-                return original(module, *args, **kwargs)
-            if calls.inside or not is_model(module):
+            if id(module) not in calls.roots:
+                if isinstance(module, nn.modules.loss._Loss):
+                    if watch.record.backwards < 3:
+                        watch.guarded(calls.criterion, module)
+                    return original(module, *args, **kwargs)
+                if not is_model(module):
+                    return original(module, *args, **kwargs)
+            if calls.inside:
                 return original(module, *args, **kwargs)
             calls.inside = 1
             try:
@@ -150,7 +154,6 @@ class Calls:
         watch.wrap(nn.Module, "train", after=self._mode)
         watch.wrap(nn.Module, "eval", after=self._evaluation_mode)
         watch.wrap(torch.autograd, "grad", before=self._differentiated)
-        watch.at_stop(register_optimizer_step_post_hook(self._on_step).remove)
 
     def _criterion_made(self, _: Any, __: Any, module: nn.Module, *___: Any, **____: Any) -> None:
         site = sites.here()
@@ -163,7 +166,10 @@ class Calls:
             self.watch.record.criteria[site] = made
 
     def of(self, module: nn.Module) -> Known:
-        module = unwrapped(module)
+        root = self.roots.get(id(module))
+        if root is not None and root[0]() is module:
+            return root[1]
+        outer, module = module, unwrapped(module)
         found = self.known.get(id(module))
         if found is None or found.module() is not module:
             record = self.watch.record
@@ -172,6 +178,7 @@ class Calls:
             found = self.known[id(module)] = Known(module, facts)
             facts.restless = [name for name, _ in found.restless]
             self._weights(module, facts)
+        self.roots[id(outer)] = weakref.ref(outer), found
         return found
 
     @staticmethod
@@ -187,42 +194,47 @@ class Calls:
                     (facts.alike if bool(weight.any()) else facts.zero).append(name or type(part).__name__)
 
     def before(self, module: nn.Module, args: Any, kwargs: Any) -> tuple[Known, CallFacts]:
-        known = self.of(module)
-        gradients, lines, bare = torch.is_grad_enabled(), sites.stack(2), unwrapped(module)
-        site = lines[0] if lines else None
-        key = (*lines, bare.training, gradients, self.watch.loaders.current if len(known.by_key) < 200 else -1)
+        known, watch = self.of(module), self.watch
+        training, gradients, lines = (known.module() or module).training, torch.is_grad_enabled(), sites.stack(2)
+        place = watch.loaders.current
+        key = (*lines, training, gradients, place if len(known.by_key) < 200 else -1)
         facts = known.by_key.get(key)
         if facts is None:
             facts = known.by_key[key] = CallFacts(
-                site, bare.training, gradients, first_step=self.watch.record.steps, stack=sites.stack()
+                lines[0] if lines else None, training, gradients, first_step=watch.record.steps, stack=sites.stack()
             )
             known.facts.calls.append(facts)
-        if gradients and self.watch.record.backwards < self.watch.losses.traced:
-            self.watch.losses.trace(on=True)
+        if gradients and watch.record.backwards < watch.losses.traced:
+            watch.losses.trace(on=True)
         facts.times += 1
-        facts.last_step = self.watch.record.steps
+        facts.last_step = watch.record.steps
         if facts.times <= 50 or facts.times % 20 == 0:
             active = known.active()
             if active and len(facts.restless) < len(active):
                 facts.restless = active
-        place = self.watch.loaders.current
         facts.passes[place] += 1
-        inputs = tensors_in((args, kwargs))
+        inputs = [args[0]] if len(args) == 1 and not kwargs and type(args[0]) is Tensor else tensors_in((args, kwargs))
         if inputs and inputs[0].ndim:
             size = inputs[0].shape[0]
             if size not in facts.batch_sizes:
-                self.watch.wake()
+                watch.wake()
             facts.batch_sizes[size] += 1
-            known.again = known.last_inputs is not None and known.last_inputs.same(inputs[0])
-            known.of_training = known.trained_inputs is not None and known.trained_inputs.same(inputs[0])
+            last, trained = known.last_inputs, known.trained_inputs
+            known.again = last is not None and last.same(inputs[0])
+            known.of_training = trained is not None and trained.same(inputs[0])
             known.last_inputs = Given(inputs[0])
-        self.watch.loaders.called(known.facts, facts, inputs)
+        watch.loaders.called(known.facts, facts, inputs)
         if gradients:
-            self.last_texts[known.facts.number] = [
+            texts = [
                 Text(known.facts.number, place, tensor, known.padding)
                 for place, tensor in enumerate(inputs[:8])
-                if tensor.ndim == 2 and tensor.dtype in (torch.int64, torch.int32) and tensor.shape[1] > 1
+                if not tensor.is_floating_point()
+                and tensor.ndim == 2
+                and tensor.dtype in (torch.int64, torch.int32)
+                and tensor.shape[1] > 1
             ]
+            if texts or self.last_texts:
+                self.last_texts[known.facts.number] = texts
         return known, facts
 
     def after(
@@ -231,7 +243,7 @@ class Calls:
         if said is None:
             return
         known, facts = said
-        found = tensors_in(outputs)
+        found = [outputs] if type(outputs) is Tensor else tensors_in(outputs)
         facts.output = tuple(found[0].shape) if found else ()
         if facts.gradients and any(t.grad_fn is not None for t in found):
             call = Call(known, facts)
@@ -249,13 +261,16 @@ class Calls:
         self.watch.happened.add(number)
         self.row = (number, self.row[1] + 1) if self.row[0] == number else (number, 1)
         facts.consecutive = max(facts.consecutive, self.row[1])
-        self.probes.call(known, facts, module, args, kwargs, outputs)
+        if facts.times <= AT_CALL or (known.next_place is not None and "future" not in known.facts.probes):
+            self.probes.call(known, facts, module, args, kwargs, outputs)
 
     # What the sensor of losses tells.
 
     def waiting(self) -> Waiting:
         """Return the calls that no backward went through yet, and how they follow one another, as a key."""
         alive = [call for reference in self.pending if (call := reference()) is not None and not call.reached]
+        if len(alive) == 1:
+            return alive, ((id(alive[0].facts), 1),)
         key: list[list[int]] = []
         for call in alive:
             if key and key[-1][0] == id(call.facts):
@@ -333,11 +348,7 @@ class Calls:
             call.reached = True
         self.pending.clear()
 
-    def _on_step(self, *_: Any) -> None:
-        if self.watch.watching():
-            self.watch.guarded(self._stepped)
-
-    def _stepped(self) -> None:
+    def stepped(self) -> None:
         for call in self.reached_last:
             facts = call.facts
             facts.stepped += 1

@@ -22,7 +22,7 @@ from truestep.doctor.calls import Calls
 from truestep.doctor.graph import Losses
 from truestep.doctor.keeping import Keeping
 from truestep.doctor.loaders import Loaders
-from truestep.doctor.record import Event, Record, looked_at
+from truestep.doctor.record import CLOSELY, Event, Record
 from truestep.doctor.schedules import Schedules
 from truestep.doctor.steps import Steps
 
@@ -97,10 +97,24 @@ class Watch:
             def wrapper(*args: Any, **kwargs: Any) -> Any:
                 if is_compiling() or not self.watching():
                     return original(*args, **kwargs)
-                said = self.guarded(before, *args, **kwargs) if before else None
+                said = None
+                if before:
+                    self.on = False  # as `guarded` does, without a call more: this is where the time goes
+                    try:
+                        said = before(*args, **kwargs)
+                    except Exception as error:  # noqa: BLE001
+                        self.failed(error, before)
+                    finally:
+                        self.on = True
                 result = original(*args, **kwargs)
-                if after:
-                    self.guarded(after, said, result, *args, **kwargs)
+                if after and self.on:
+                    self.on = False
+                    try:
+                        after(said, result, *args, **kwargs)
+                    except Exception as error:  # noqa: BLE001
+                        self.failed(error, after)
+                    finally:
+                        self.on = True
                 return result
 
             return wrapper
@@ -123,7 +137,7 @@ class Watch:
 
     def looks(self, number: int) -> bool:
         """Whether to look closely, when something happens for the time of this number."""
-        return looked_at(number) or self.record.steps < self._until
+        return number in CLOSELY or self.record.steps < self._until
 
     def wake(self) -> None:
         """Look closely at the next steps, because something is new."""
@@ -145,12 +159,16 @@ class Watch:
         try:
             return function(*args, **kwargs)
         except Exception as error:  # noqa: BLE001  whatever it is, it is ours and not the script's
-            self.record.own_errors[f"{type(error).__name__}: {error} in {function.__qualname__}"] += 1
-            if len(self.errors) < 20:
-                self.errors.append(error)
+            self.failed(error, function)
             return None
         finally:
             self.on = was
+
+    def failed(self, error: Exception, function: Callable[..., Any]) -> None:
+        """Count an error of ours."""
+        self.record.own_errors[f"{type(error).__name__}: {error} in {function.__qualname__}"] += 1
+        if len(self.errors) < 20:
+            self.errors.append(error)
 
     def event(self, kind: str, of: int = -1, **facts: Any) -> Event | None:
         """Take note that something happened, and of where while the first steps are kept."""

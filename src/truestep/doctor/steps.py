@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -79,16 +79,27 @@ class Seen:
         optimizer = self.optimizer()
         return () if optimizer is None else (p for group in optimizer.param_groups for p in group["params"])
 
-    def some(self, most: int) -> Iterator[Tensor]:
-        """Yield a few of its parameters, the first that have a gradient."""
-        optimizer, found = self.optimizer(), 0
+    def first(self, most: int) -> list[Tensor]:
+        """Return the first few of its parameters that have a gradient. It is asked at every step, so it is spelled out."""
+        optimizer, found = self.optimizer(), []
         for group in optimizer.param_groups if optimizer is not None else ():
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    yield parameter
-                    found += 1
-                    if found == most:
-                        return
+                    found.append(parameter)
+                    if len(found) == most:
+                        return found
+        return found
+
+    def last(self, most: int) -> list[Tensor]:
+        """Return the last few of its parameters that have a gradient, the very last one first."""
+        optimizer, found = self.optimizer(), []
+        for group in reversed(optimizer.param_groups) if optimizer is not None else ():
+            for parameter in reversed(group["params"]):
+                if parameter.grad is not None:
+                    found.append(parameter)
+                    if len(found) == most:
+                        return found
+        return found
 
 
 class Steps:
@@ -157,12 +168,14 @@ class Steps:
                 seen.since.append(event)
 
     def _on_pre(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self.watch.watching():
+        seen = self.seen.get(id(optimizer))
+        if (seen is None or seen.looks) and self.watch.watching():
             self.watch.guarded(self._pre, optimizer, args, kwargs)
 
     def _on_post(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self.watch.watching():
             self.watch.guarded(self._post, optimizer, args, kwargs)
+            self.watch.guarded(self.watch.calls.stepped)
 
     def _pre(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         seen = self.of(optimizer)
@@ -197,7 +210,7 @@ class Steps:
         seen.since = []
         seen.stepped_at = self.order
 
-        with_gradients = list(seen.some(3))
+        with_gradients = seen.first(3)
         facts.without_gradients += not with_gradients
         facts.after_backward += bool(seen.backwards)
         seen.was_stale, seen.was_lost = seen.is_stale, seen.lost is not None
@@ -231,13 +244,10 @@ class Steps:
         seen.learnt.clear()
         seen.by_line.clear()
         seen.fresh.clear()
-        last = itertools.islice(
-            (p for group in reversed(optimizer.param_groups) for p in reversed(group["params"]) if p.grad is not None), 2
-        )
         seen.used = [
-            Used(weakref.ref(p), weakref.ref(p.grad), p.grad._version)
-            for p in {id(p): p for p in (*with_gradients[:2], *last)}.values()
-            if p.grad is not None
+            Used(weakref.ref(p), weakref.ref(gradient), gradient._version)
+            for p in {id(p): p for p in (*with_gradients[:2], *seen.last(2))}.values()
+            if (gradient := p.grad) is not None
         ]
         rate = optimizer.param_groups[0].get("lr") if optimizer.param_groups else None
         known = facts.learning_rates[-1][1] if facts.learning_rates else None
@@ -364,11 +374,19 @@ class Steps:
     @staticmethod
     def _signature(seen: Seen) -> tuple[tuple[int, int], ...]:
         """Return what tells a few gradients from what they are after another backward."""
-        return tuple((id(g), g._version) for p in seen.some(3) if (g := p.grad) is not None)
+        found: list[tuple[int, int]] = []
+        for parameter in seen.first(3):
+            gradient = parameter.grad
+            if gradient is not None:
+                found.append((id(gradient), gradient._version))
+        return tuple(found)
 
     @staticmethod
     def _versions(seen: Seen) -> tuple[int, ...]:
-        return tuple(p._version for p in itertools.islice(seen.parameters(), 3))
+        optimizer = seen.optimizer()
+        if optimizer is None or not optimizer.param_groups:
+            return ()
+        return tuple([p._version for p in optimizer.param_groups[0]["params"][:3]])
 
     # Clearing.
 
