@@ -96,7 +96,7 @@ def steps(epochs, wrap):
         model.train()
         batches = iter(train)
         for _ in range(len(train)):
-            wrap(lambda: step(batches))
+            wrap(lambda batches=batches: step(batches))
         assert next(batches, None) is None
         model.eval()
         with torch.no_grad():
@@ -165,7 +165,7 @@ def test_steps_are_looked_at_ever_more_rarely():
     assert counts[-1] < 80
 
 
-LATE = '''
+LATE = """
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -182,7 +182,7 @@ for step in range(700):
         model.eval()
         with torch.no_grad():
             model(torch.randn(32, 8))
-'''
+"""
 
 
 def test_a_mistake_that_begins_late_is_found(tmp_path):

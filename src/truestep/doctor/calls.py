@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from truestep.doctor import sites
 from truestep.doctor.graph import MARK, Text
 from truestep.doctor.probes import AT_CALL, Probes, tensors_in
-from truestep.doctor.record import CallFacts, HiddenModules, LossFacts, LossOp, ModelFacts, Site
+from truestep.doctor.record import CallFacts, LossFacts, LossOp, ModelFacts, Site
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -103,7 +102,9 @@ class Calls:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self.known: dict[int, Known] = {}
-        self.roots: dict[int, tuple[weakref.ref[nn.Module], Known]] = {}  # of what is called: models, and what wraps them
+        self.roots: dict[
+            int, tuple[weakref.ref[nn.Module], Known]
+        ] = {}  # of what is called: models, and what wraps them
         self.inside = 0
         self.pending: list[weakref.ref[Call]] = []  # calls with gradients that no backward went through yet
         self.patterns: dict[
@@ -300,9 +301,6 @@ class Calls:
             module = known.module()
             if module is not None:
                 loss.reached_of_models[known.facts.number] = sum(id(p) in ids for p in module.parameters())
-        for known in list(self.known.values()):
-            if not known.facts.hidden and self.watch.record.backwards <= 3:
-                known.facts.hidden = self._hidden(known)
 
     def texts(self) -> list[Text]:
         return [text for texts in self.last_texts.values() for text in texts][:8]
@@ -372,35 +370,6 @@ class Calls:
     def _evaluation_mode(self, _: Any, __: Any, module: nn.Module) -> None:
         self._mode(None, None, module, mode=False)
 
-    # Parameters.
-
-    def _hidden(self, known: Known) -> list[HiddenModules]:
-        """Find modules in plain lists and dicts, which `parameters()` and `to()` pass by."""
-        root = known.module()
-        if root is None:
-            return []
-        registered = {id(part) for part in root.modules()}
-        owned = {id(p) for seen in self.watch.steps.seen.values() for p in seen.parameters()}
-        found: list[HiddenModules] = []
-        for part in root.modules():
-            for attribute, value in vars(part).items():
-                if attribute.startswith("_") and attribute in ("_modules", "_parameters", "_buffers"):
-                    continue
-                modules = [m for m in _modules_in(value) if id(m) not in registered]
-                parameters = [p for module in modules for p in module.parameters()]
-                if parameters:
-                    found.append(
-                        HiddenModules(
-                            type(part).__name__,
-                            attribute,
-                            assignment(type(part), attribute),
-                            len(parameters),
-                            any(id(p) in self.watch.losses.reached for p in parameters),
-                            all(id(p) in owned for p in parameters),
-                        )
-                    )
-        return found
-
     def conclude(self) -> None:
         """Write down what is known now, and which calls nothing was learnt from."""
         for call in self.waiting()[0]:
@@ -425,13 +394,6 @@ class Calls:
             facts.reached = facts.reached or any(id(p) in reached for p in module.parameters())
             owned_by = sorted({number for p in module.parameters() for number in owners.get(id(p), ())})
             facts.owned_by = owned_by or facts.owned_by  # an optimizer that was made in a function may be gone
-            facts.unowned = [
-                name
-                for name, p in module.named_parameters()
-                if p.requires_grad and id(p) in reached and id(p) not in owners
-            ]
-            facts.frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
-            facts.hidden = self._hidden(known) or facts.hidden
 
 
 def is_model(module: nn.Module) -> bool:
@@ -476,29 +438,3 @@ def _asks(kind: type) -> bool:
         except (OSError, TypeError, AttributeError):
             _asking[kind] = False
     return _asking[kind]
-
-
-def _modules_in(value: Any, depth: int = 0) -> list[nn.Module]:
-    if isinstance(value, nn.Module):
-        return [value] if depth else []  # a plain attribute is registered by itself
-    if depth > 2 or isinstance(value, str | bytes | Tensor):
-        return []
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple) and len(value) < 1000:
-        return [module for part in value for module in _modules_in(part, depth + 1)]
-    return []
-
-
-def assignment(kind: type, attribute: str) -> Site | None:
-    """Return the line in a class where `self.attribute = ...` is written."""
-    try:
-        lines, first = inspect.getsourcelines(kind)
-        file = inspect.getsourcefile(kind)
-    except (OSError, TypeError):
-        return None
-    for number, line in enumerate(lines):
-        words = line.strip().replace(" ", "")
-        if words.startswith((f"self.{attribute}=", f"self.{attribute}:")) and file and sites.is_users(file):
-            return Site(file, first + number)
-    return None

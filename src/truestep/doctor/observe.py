@@ -28,7 +28,7 @@ from truestep.doctor.steps import Steps
 
 AGAIN = 3  # steps that are looked at once something is new
 NEWS = 64  # times that this may happen
-_is_tracing: Callable[[], bool] = torch._C._is_tracing  # pyright: ignore[reportAttributeAccessIssue]  # torch.jit.is_tracing
+_is_tracing: Callable[[], bool] = torch._C._is_tracing  # torch.jit.is_tracing
 _level: Callable[[], int | None] = torch._C._functorch.maybe_current_level  # pyright: ignore[reportAttributeAccessIssue]  # no public way
 _watching: weakref.WeakSet[Watch] = weakref.WeakSet()
 
@@ -131,9 +131,7 @@ class Watch:
 
     def watching(self) -> bool:
         """Whether to look now: in the thread and process that we watch, and in nobody's trace, nor in our own code."""
-        return (
-            self.on and get_ident() == self._thread and not _is_tracing() and _level() is None
-        )
+        return self.on and get_ident() == self._thread and not _is_tracing() and _level() is None
 
     def looks(self, number: int) -> bool:
         """Whether to look closely, when something happens for the time of this number."""

@@ -214,7 +214,11 @@ class _Steps(TorchFunctionMode):
 
 
 def _twice(
-    twin: nn.Module, args: Any, kwargs: Any, change: Any, steps: tuple[_Steps, _Steps] | tuple[None, None] = (None, None)
+    twin: nn.Module,
+    args: Any,
+    kwargs: Any,
+    change: Any,
+    steps: tuple[_Steps, _Steps] | tuple[None, None] = (None, None),
 ) -> tuple[Any, Any]:
     """Run a model on inputs and on changed ones, with the same random numbers."""
     states = torch.get_rng_state()
@@ -230,7 +234,11 @@ def _operations(twin: nn.Module, args: Any, kwargs: Any, change: Any) -> list[tu
     """
     steps = _Steps(), _Steps()
     _twice(twin, args, kwargs, change, steps)
-    return [*zip(steps[0].outputs, steps[1].outputs, strict=True)] if len(steps[0].outputs) == len(steps[1].outputs) else []
+    return (
+        [*zip(steps[0].outputs, steps[1].outputs, strict=True)]
+        if len(steps[0].outputs) == len(steps[1].outputs)
+        else []
+    )
 
 
 def _mixing(twin: nn.Module, args: Any, kwargs: Any, dim: int = 0) -> dict[str, Any]:

@@ -147,24 +147,10 @@ class ModelFacts:
     )
     pretrained: bool = False  # weights were loaded into it before the first step
     owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
-    unowned: list[str] = field(default_factory=list)  # parameters that backward reached and no optimizer has
-    frozen: list[str] = field(default_factory=list)  # parameters with requires_grad False
-    hidden: list[HiddenModules] = field(default_factory=list)  # modules in a plain list or dict
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
     shared: list[tuple[str, str, int, Site | None]] = field(
         default_factory=list
     )  # layers held several times: container, class, times, line
-
-
-class HiddenModules(NamedTuple):
-    """Modules that a parent holds in a list or dict, where `parameters()` does not find them."""
-
-    owner: str  # class of the parent
-    attribute: str
-    site: Site | None  # where the attribute is assigned
-    parameters: int
-    reached: bool  # a backward went through them
-    owned: bool  # an optimizer has their parameters
 
 
 class HiddenIn(NamedTuple):
@@ -485,7 +471,9 @@ class Record:
     finished: bool = False  # the script came to its end by itself
 
 
-CLOSELY = frozenset((1, 2, 3, 5, 8, 13, 21, 34, 55, *range(100, 1_000, 100), *(int(1_000 * 1.1**k) for k in range(150))))
+CLOSELY = frozenset(
+    (1, 2, 3, 5, 8, 13, 21, 34, 55, *range(100, 1_000, 100), *(int(1_000 * 1.1**k) for k in range(150)))
+)
 
 
 def looked_at(step: int) -> bool:
