@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from functools import wraps
 from threading import get_ident
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.compiler import is_compiling
@@ -49,6 +49,8 @@ class Watch:
     closely: many of the first ones, ever fewer later, and a few again whenever something happens that did not before.
     """
 
+    current: ClassVar[Watch | None] = None  # the one that is on
+
     def __init__(self) -> None:
         self.record = Record()
         self.on = False
@@ -64,17 +66,23 @@ class Watch:
         self.sensors = (self.steps, self.schedules, self.losses, self.calls, self.loaders, self.keeping)
 
     def start(self) -> None:
+        Watch.current = Watch.current or self
         self._thread = get_ident()
         for sensor in self.sensors:
             sensor.install()
         self.on = True
 
     def stop(self) -> None:
+        self.leave()
+        self.conclude()
+
+    def leave(self) -> None:
+        """Put PyTorch's functions back."""
         self.on = False
         self.losses.trace(on=False)
         while self._undo:
             self._undo.pop()()
-        self.conclude()
+        Watch.current = None if Watch.current is self else Watch.current
 
     def conclude(self) -> None:
         """Let the sensors write down what they only know at the end."""
