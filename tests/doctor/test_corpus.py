@@ -23,7 +23,6 @@ MISSED = {
     "transfer-wine-freeze",
     "two-process-validation",
     "wine-progress-epochs",
-    "world-model-lightning-like",
 }
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from truestep.doctor import sites
 from truestep.doctor.reading import SELECTIONS, VIEWS
-from truestep.doctor.record import LossFacts, LossOp, Node, Rectified, Site, looked_at
+from truestep.doctor.record import LossFacts, LossOp, Node, Rectified, Site
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -98,14 +98,16 @@ class Losses:
         keep = args[1] if len(args) > 1 else kwargs.get("retain_graph")
         create = args[2] if len(args) > 2 else kwargs.get("create_graph")
         facts.retain_graph += bool(keep) and not create
-        used = watch.steps.before_backward()
+        looks = watch.looks(facts.times)
+        used = watch.steps.before_backward(looks=looks)
         for root in roots:
-            if root.numel() == 1 and root.is_floating_point() and (root.device.type == "cpu" or looked_at(facts.times)):
+            if root.numel() == 1 and root.is_floating_point() and (looks or root.device.type == "cpu"):
                 self._value(facts, float(root.detach()))
-        if looked_at(facts.times) or watch.calls.unknown(facts):
+        waiting = watch.calls.waiting()
+        if looks or watch.calls.unknown(facts, waiting):
             self._look(facts, roots)
         else:
-            watch.calls.assume_trained(facts)
+            watch.calls.assume_trained(facts, waiting)
         return facts, site, used
 
     def _after(self, said: tuple[LossFacts, Site | None, Any] | None, _: Any, *__: Any, **___: Any) -> None:

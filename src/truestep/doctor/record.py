@@ -148,24 +148,10 @@ class ModelFacts:
     )
     pretrained: bool = False  # weights were loaded into it before the first step
     owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
-    unowned: list[str] = field(default_factory=list)  # parameters that backward reached and no optimizer has
-    frozen: list[str] = field(default_factory=list)  # parameters with requires_grad False
-    hidden: list[HiddenModules] = field(default_factory=list)  # modules in a plain list or dict
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
     shared: list[tuple[str, str, int, Site | None]] = field(
         default_factory=list
     )  # layers held several times: container, class, times, line
-
-
-class HiddenModules(NamedTuple):
-    """Modules that a parent holds in a list or dict, where `parameters()` does not find them."""
-
-    owner: str  # class of the parent
-    attribute: str
-    site: Site | None  # where the attribute is assigned
-    parameters: int
-    reached: bool  # a backward went through them
-    owned: bool  # an optimizer has their parameters
 
 
 class HiddenIn(NamedTuple):
@@ -400,13 +386,14 @@ class SamplerFacts:
 @dataclass
 class ClipFacts:
     site: Site | None
-    times: int = 0
+    calls: int = 0
+    times: int = 0  # calls that were looked at: the first ones, and ever fewer
+    optimizer: int = -1  # whose gradients the last of them clipped, if it was one's
     of_nothing: int = 0  # calls in which no tensor had a gradient, or there was none
     after_step: int = 0  # calls with no backward since the last step
     before_backward: int = 0  # calls after the gradients were cleared, or ahead of the first backward
     still_scaled: int = 0  # calls on gradients that a scaler had not unscaled
     exhausted: int = 0  # calls with a generator that was used up
-    not_seen: int = 0  # calls with an iterator that was not looked into
 
 
 @dataclass
@@ -500,6 +487,11 @@ class Record:
     finished: bool = False  # the script came to its end by itself
 
 
+CLOSELY = frozenset(
+    (1, 2, 3, 5, 8, 13, 21, 34, 55, *range(100, 1_000, 100), *(int(1_000 * 1.1**k) for k in range(150)))
+)
+
+
 def looked_at(step: int) -> bool:
-    """Whether the step of this number, from 1, is looked at closely: the first ones, and then every hundredth."""
-    return step in (1, 2, 3, 5, 8, 13, 21, 34, 55) or step % 100 == 0
+    """Whether the step of this number, from 1, is looked at closely: of the first ones many, then ever fewer."""
+    return step in CLOSELY
