@@ -1,9 +1,9 @@
 """How much the doctor finds, and what it says of correct scripts.
 
-    python benchmarks/doctor.py [--mutants FOLDER] [--each N] [--corpus] [--jobs 2] [--out docs/doctor-figures.md] [--misses FILE]
+    python benchmarks/doctor.py [--mutants FOLDER] [--each N] [--rules A,B] [--corpus] [--jobs 2] [--out docs/doctor-figures.md] [--misses FILE]
 
 `--mutants` takes the folder that `benchmarks/mutation/mutate.py` wrote and ran: silent mutants that are not equivalent.
-`--each` draws at most that many of each rule, by the hash of their names. `--corpus` adds the pairs and correct scripts of
+`--each` draws at most that many of each rule, by the hash of their names; `--rules` takes those of some rules. `--corpus` adds the pairs and correct scripts of
 tests/doctor. A mutant counts as found if the first finding is the planted rule or one that its operator allows, and as on
 its line if that finding stands on a marked line. Any other error or warning on a broken script counts as false too.
 """
@@ -39,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--mutants", type=Path, help="a folder of mutate.py's, with its manifest")
     parser.add_argument("--each", type=int, default=10**9, help="mutants of each rule at most")
+    parser.add_argument("--rules", type=lambda text: set(text.split(",")), help="planted rules, of mutants: a,b")
     parser.add_argument("--corpus", action="store_true", help="the pairs and correct scripts too")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, help="Markdown file for the tables")
@@ -48,7 +49,7 @@ def main() -> None:
     tables: list[str] = []
     said: list[str] = []
     if options.mutants:
-        tables.append(mutants(options.mutants, options.each, options.jobs, said))
+        tables.append(mutants(options.mutants, options.each, options.rules, options.jobs, said))
     if options.corpus:
         tables.append(corpus(options.jobs, said))
     text = "\n\n".join(tables) + "\n"
@@ -59,9 +60,10 @@ def main() -> None:
         options.misses.write_text("\n".join(said) + "\n")
 
 
-def mutants(folder: Path, each: int, jobs: int, said: list[str]) -> str:
+def mutants(folder: Path, each: int, rules: set[str] | None, jobs: int, said: list[str]) -> str:
     manifest = json.loads((folder / "manifest.json").read_text())
     entries = [one for one in manifest["mutants"] if one["exit_code"] == 0 and not one.get("equivalent")]
+    entries = [one for one in entries if rules is None or one["rule"] in rules]
     by_rule = defaultdict(list)
     for one in sorted(entries, key=lambda one: hashlib.sha256(one["path"].encode()).hexdigest()):
         if len(by_rule[one["rule"]]) < each:

@@ -191,8 +191,11 @@ class ParameterFacts:
     reached: int = 0  # looked-at backwards that reach it
     losses: set[int] = field(default_factory=set)  # their numbers
     evaluating: int = 0  # looks in which its module was in evaluation mode
+    reached_evaluating: int = 0  # of those, at a backward that reaches it
     frozen: int = 0  # looks in which it did not ask for a gradient
     unfrozen: bool = False  # and asked for one later
+    frozen_since: int = -1  # optimizer steps at the first look in which it did not, if it never did again
+    fresh: bool = False  # it was frozen with the random values that PyTorch makes its layer with
     optimizers: set[int] = field(default_factory=set)  # that were ever given it
     steps_looked_at: int = 0  # of an optimizer that has it
     gradients: int = 0  # of those, with a gradient that is not all zero
@@ -207,6 +210,7 @@ class ParameterFacts:
     call_sites: list[Site] = field(
         default_factory=list
     )  # the user's lines on the stack of the first call, innermost first
+    gradient_sites: list[Site] = field(default_factory=list)  # likewise, of the first with gradients on
 
 
 @dataclass
