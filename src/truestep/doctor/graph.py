@@ -41,6 +41,7 @@ ELEMENTWISE = ("AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0", "
 CHAIN = 12  # operations that are followed from a loss's input
 NODES = 20_000  # of a graph that are walked
 TRACED = 3  # backwards whose operations remember the line that made them
+KEPT = 60  # backwards of a line, at each of which is looked for graphs of earlier ones
 LATER = 6  # lines of a backward whose second graph is traced, wherever in the run they come
 MARK = "truestep"
 
@@ -59,7 +60,7 @@ class Losses:
         self.traced = TRACED  # the number of backwards up to which operations are traced
         self.inside = False  # a backward is under way
         self.was = (False, True)
-        self.alive: list[tuple[int, weakref.ref[Sentinel]]] = []
+        self.alive: list[tuple[int, int, weakref.ref[Any]]] = []  # (loss, step, what dies with a graph of it)
         self.reached: set[int] = set()  # ids of the parameters that any looked-at backward has reached
         self.reached_tensors: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
         self.lines: dict[
@@ -106,6 +107,8 @@ class Losses:
             self._look(facts, roots)
         else:
             watch.calls.assume_trained(facts)
+        if facts.times <= KEPT or looked_at(facts.times):
+            self._retention(facts, roots)
         return facts, site, used
 
     def _after(self, said: tuple[LossFacts, Site | None, Any] | None, _: Any, *__: Any, **___: Any) -> None:
@@ -154,7 +157,6 @@ class Losses:
             facts.broadcasts.extend(graph.broadcasts())
         if len(facts.ends) < 60:
             facts.ends.extend(graph.ends())
-        self._retention(facts, roots)
 
     def _breaks(self, facts: LossFacts, graph: Graph) -> None:
         """Note an operation that was given what it has no finite answer or gradient for."""
@@ -187,15 +189,20 @@ class Losses:
                 one.since = -1
 
     def _retention(self, facts: LossFacts, roots: list[Tensor]) -> None:
+        """Count the earlier steps of which the graph of a loss, or what a model computed for it, is there still."""
         step = max((one.steps for one in self.watch.record.optimizers), default=0)  # models side by side step together
-        self.alive = [(when, ref) for when, ref in self.alive if ref() is not None]
-        facts.retained = max(facts.retained, len({when for when, _ in self.alive if when < step}))
+        self.alive = [one for one in self.alive if one[2]() is not None]
+        earlier = {when for loss, when, _ in self.alive if loss == facts.number and when < step}
+        facts.retained = max(facts.retained, len(earlier))
+        if len(self.alive) >= 100:
+            return
         for root in roots:
-            if root.grad_fn is not None and len(self.alive) < 50:
+            if root.grad_fn is not None:
                 sentinel = Sentinel()
                 node: Any = root.grad_fn
                 node.metadata[f"{MARK} root"] = sentinel
-                self.alive.append((step, weakref.ref(sentinel)))
+                self.alive.append((facts.number, step, weakref.ref(sentinel)))
+        self.alive.extend((facts.number, step, weakref.ref(call)) for call in self.watch.calls.reached_last[:4])
 
     def conclude(self) -> None:
         self.describe()

@@ -179,6 +179,8 @@ class Parameters:
             if root is None:
                 continue
             for prefix, part in root.named_modules():
+                if vars(part).get("requires_grad") is True and prefix not in known.facts.flagged:
+                    known.facts.flagged.append(prefix)
                 for name, parameter in part._parameters.items():
                     if parameter is not None:
                         place = (parameter, known.facts.number, f"{prefix}.{name}" if prefix else name, part)

@@ -149,6 +149,7 @@ class ModelFacts:
     owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
     unowned: list[str] = field(default_factory=list)  # parameters that backward reached and no optimizer has
     frozen: list[str] = field(default_factory=list)  # parameters with requires_grad False
+    flagged: list[str] = field(default_factory=list)  # parts that were given an attribute of that name, which is True
     hidden: list[HiddenModules] = field(default_factory=list)  # modules in a plain list or dict
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
     shared: list[tuple[str, str, int, Site | None]] = field(

@@ -46,7 +46,6 @@ class Seen:
     facts: OptimizerFacts
     optimizer: weakref.ref[Optimizer]
     since: list[Event] = field(default_factory=list)
-    kinds: set[str] = field(default_factory=set)  # of all events since the last step
     used: list[Used] = field(default_factory=list)
     stale_at: Site | None = None  # where a backward added to gradients that were used already
     is_stale: bool = False
@@ -65,6 +64,7 @@ class Seen:
         False  # another optimizer has stepped since then: the backward was its, and what came here a side effect
     )
     clears: int = 0  # since the last step, of gradients that no step had used
+    cleared: bool = False  # since the last step
     lost: Site | None = None  # where gradients that no step had used were cleared last
     lost_backward: Site | None = None
     backwards: int = 0  # since the last step, to whatever parameters
@@ -137,7 +137,6 @@ class Steps:
 
     def happened(self, event: Event) -> None:
         for seen in list(self.seen.values())[:8]:
-            seen.kinds.add(event.kind)
             if len(seen.since) < 200 and len(seen.facts.windows) < WINDOWS:
                 seen.since.append(event)
 
@@ -179,7 +178,6 @@ class Steps:
         if len(facts.windows) < WINDOWS:
             facts.windows.append(Window([*seen.since], facts.steps == 1))
         seen.since = []
-        seen.kinds.clear()
 
         with_gradients = [
             p for p, _ in zip((p for p in seen.parameters() if p.grad is not None), range(3), strict=False)
@@ -208,7 +206,7 @@ class Steps:
             facts.scaled += 1
         facts.through_scaler += self.in_scaler
         seen.is_stale, seen.stale_at, seen.lost, seen.lost_backward, seen.backwards = False, None, None, None, 0
-        seen.clears = 0
+        seen.clears, seen.cleared = 0, False
         if any(call.training for call in seen.learnt):
             for call in {id(call): call for call in seen.learnt if not call.training}.values():
                 call.mixed_in += 1
@@ -375,6 +373,7 @@ class Steps:
             seen.lost, seen.lost_backward = sites.here(), next(iter(seen.fresh))
             seen.clears += 1
         seen.facts.clears += 1
+        seen.cleared = True
         if seen.by_line:
             seen.facts.dropped[max(seen.by_line.values())] += 1
         seen.by_line.clear()
@@ -419,9 +418,8 @@ class Steps:
             facts.of_nothing += 1
         facts.exhausted += getattr(parameters, "gi_frame", self) is None
         if owners and not came:
-            if any(seen.kinds & {"forward", "clear"} for seen in owners) or not any(
-                seen.facts.steps for seen in owners
-            ):
+            forward = bool(self.watch.calls.waiting()[0])  # a call whose backward is still to come
+            if forward or any(seen.cleared or not seen.facts.steps for seen in owners):
                 facts.before_backward += 1
             else:
                 facts.after_step += 1
