@@ -61,6 +61,7 @@ class Losses:
         self.inside = False  # a backward is under way
         self.was = (False, True)
         self.alive: list[tuple[int, int, weakref.ref[Any]]] = []  # (loss, step, what dies with a graph of it)
+        self.began: dict[int, dict[int, int]] = {}  # by loss: steps of each optimizer at its first backward
         self.reached: set[int] = set()  # ids of the parameters that any looked-at backward has reached
         self.reached_tensors: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
         self.lines: dict[
@@ -190,7 +191,10 @@ class Losses:
 
     def _retention(self, facts: LossFacts, roots: list[Tensor]) -> None:
         """Count the earlier steps of which the graph of a loss, or what a model computed for it, is there still."""
-        step = max((one.steps for one in self.watch.record.optimizers), default=0)  # models side by side step together
+        optimizers = self.watch.record.optimizers
+        began = self.began.setdefault(facts.number, {one.number: one.steps for one in optimizers})
+        # Of several optimizers the one that stepped most since: models side by side step together.
+        step = max((one.steps - began.get(one.number, 0) for one in optimizers), default=0)
         self.alive = [one for one in self.alive if one[2]() is not None]
         earlier = {when for loss, when, _ in self.alive if loss == facts.number and when < step}
         facts.retained = max(facts.retained, len(earlier))

@@ -187,8 +187,11 @@ def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
     for model in record.models:
         if not (model.reached and model.owned_by):
             continue
-        if any(not set(model.owned_by) & set(record.models[other].owned_by) for other in model.feeds):
-            continue  # a generator, which another optimizer's model judges
+        learnt = sum(call.trained for call in model.calls)
+        judges = [record.models[number] for number in model.feeds]
+        judges = [one for one in judges if not set(model.owned_by) & set(one.owned_by)]
+        if any(sum(call.trained for call in one.calls) > learnt for one in judges):
+            continue  # a generator, whose judge is asked about real examples too
         learning_sites = {call.site for call in model.calls if call.trained}
         for call in model.calls:
             n = call.untrained

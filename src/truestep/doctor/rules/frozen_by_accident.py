@@ -44,7 +44,9 @@ SEVERITY = "warning"
 
 def look(record: Record) -> Iterator[Finding]:
     for model in record.models:
-        own = [p for p in record.parameters if p.model == model.number and p.looks >= 3]
+        own = [p for p in record.parameters if p.model == model.number and p.looks >= 2]
+        if sum(call.trained for call in model.calls) < 3:
+            continue
         files = dict.fromkeys(site.file for call in model.calls for site in call.stack)
         yield from while_evaluating(record, model, own, list(files))
         yield from in_vain(model, own, list(files))
