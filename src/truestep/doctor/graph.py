@@ -64,6 +64,7 @@ class Losses:
         self.began: dict[int, dict[int, int]] = {}  # by loss: steps of each optimizer at its first backward
         self.reached: set[int] = set()  # ids of the parameters that any looked-at backward has reached
         self.reached_tensors: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
+        self.broken: dict[int, tuple[list[str], int]] = {}  # by loss: operations of a graph, and which of them
         self.lines: dict[
             int, tuple[list[str], list[Site | None]]
         ] = {}  # of the operations of a graph, while they are traced
@@ -152,7 +153,7 @@ class Losses:
             facts.ops.extend(graph.losses(watch.calls.texts()))
             watch.calls.learn_from(facts.ops)
         self._rectified(facts, graph)
-        if facts.breaks is None and (facts.looked_at <= 12 or facts.not_finite):
+        if (facts.breaks is None or facts.breaks.site is None) and (facts.looked_at <= 12 or facts.not_finite):
             self._breaks(facts, graph)
         if len(facts.broadcasts) < 20:
             facts.broadcasts.extend(graph.broadcasts())
@@ -165,6 +166,10 @@ class Losses:
         known, lines = self.lines.get(facts.number, ([], []))
         if self.tracing and not lines and len(names) <= 3_000:
             known, lines = self.lines[facts.number] = (names, [_site(node) for node in graph.order])
+        before, broken = self.broken.get(facts.number, ([], 0))
+        if facts.breaks is not None and before == names == known:  # what broke in an earlier graph of this kind
+            facts.breaks.site = lines[broken]
+            return
         for place, node in enumerate(graph.order):
             if _broken(node):
                 facts.breaks = _node(node)
@@ -172,6 +177,7 @@ class Losses:
                     facts.breaks.site = lines[place]
                 if facts.breaks.site is not None:
                     return
+                self.broken.setdefault(facts.number, (names, place))
 
     def _rectified(self, facts: LossFacts, graph: Graph) -> None:
         """Note which ReLUs give nothing but zeros."""

@@ -68,7 +68,7 @@ def look(record: Record) -> Iterator[Finding]:
     for loss, group, of in groups(record, "nll"):
         for model in record.models:
             probe = model.probes.get("future") or {}
-            if probe.get("moved", 0) < 1e-2 or len(group) < max(3, 0.6 * of):
+            if not probe.get("moved", 0) >= 1e-2 or len(group) < max(3, 0.6 * of):
                 continue
             if not all(_next(op, model.number) for op in group):
                 continue
