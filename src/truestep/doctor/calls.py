@@ -188,6 +188,15 @@ class Calls:
     @staticmethod
     def _weights(module: nn.Module, facts: ModelFacts) -> None:
         """Note weight matrices that make all units of a layer alike."""
+        learnt = [
+            (name, p) for name, p in module.named_parameters() if p.requires_grad and p.ndim > 1 and p.numel() > 1
+        ]
+        even = [name for name, p in learnt if p.numel() <= 10_000_000 and bool((p == p.flatten()[0]).all())]
+        # Units of a hidden layer stay alike; those of an output get gradients of their own.
+        hidden = {p.shape[0] for _, p in learnt} & {p.shape[1] for _, p in learnt}
+        hidden = bool(hidden) or any(isinstance(part, nn.RNNBase) for part in module.modules())
+        if hidden and len(even) == len(learnt) >= 2 and any(bool(p.any()) for _, p in learnt):
+            facts.even = even
         for name, part in module.named_modules():
             weight = getattr(part, "weight", None)
             if isinstance(part, nn.Linear | nn.modules.conv._ConvNd) and isinstance(weight, nn.Parameter):

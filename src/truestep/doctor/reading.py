@@ -457,6 +457,8 @@ def overshot(record: Record) -> Overshot | None:
             first, highest, last = values[0], max(values[:15]), statistics.median(values[-len(values) // 3 :])
             kinds = {op.kind for op in loss.ops}
             supervised = bool(kinds) and kinds <= set(KINDS) and first > 0
+            if any(gradient > 1_000 * weights for _, gradient, weights in optimizer.gradient_norms[:1]):
+                continue  # it is not the rate that is too large
             thrown = supervised and ratio > 3 and highest > 10 * first
             lost = supervised and highest > 3 * first and last > 0.8 * first
             if thrown or lost or (ratio > 3 and last > 100 * max(first, 1.0)):

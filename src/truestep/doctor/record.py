@@ -93,6 +93,9 @@ class OptimizerFacts:
     unchanged: list[float] = field(
         default_factory=list
     )  # of looked-at steps at a rate above 0: share of 16-bit numbers with a gradient that stayed
+    gradient_norms: list[tuple[int, float, float]] = field(
+        default_factory=list
+    )  # (step, norm of all gradients that it applied, norm of their weights), looked-at steps
     update_ratios: list[float] = field(default_factory=list)  # median of |change| / |weight|, looked-at steps
 
 
@@ -140,6 +143,7 @@ class ModelFacts:
         default_factory=list
     )  # weight matrices whose rows were all the same at the first call, and not 0
     zero: list[str] = field(default_factory=list)  # those that were 0
+    even: list[str] = field(default_factory=list)  # all weights of two dimensions or more, if each was one number
     matrices: int = 0  # weight matrices with several rows
     feeds: set[int] = field(default_factory=set)  # models that stood between it and a loss in a backward
     renamed: tuple[str, str, Site, Site, int] | None = (

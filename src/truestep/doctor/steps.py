@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
 
 WINDOWS = 24  # steps of an optimizer whose events are kept
+MANY = 2_000  # tensors of an optimizer whose norms are taken
 SMALL = 1_000_000  # elements of a tensor that is worth comparing
 
 
@@ -273,6 +274,13 @@ class Steps:
         grads = [p.grad for p in seen.parameters() if p.grad is not None]
         if grads and not any(self._nonzero(grad) for grad in grads):
             facts.with_zero_gradients += 1
+        with_gradient = [
+            (p.grad, p.detach()) for p in seen.parameters() if p.grad is not None and p.is_floating_point()
+        ]
+        if with_gradient and len(with_gradient) <= MANY:
+            facts.gradient_norms.append(
+                (facts.steps, *(norm_of(list(side)) for side in zip(*with_gradient, strict=True)))
+            )
         ratios: list[float] = []
         counted = same = 0
         for parameter, value in before:
@@ -474,6 +482,11 @@ class Steps:
         for seen in self.seen.values():
             seen.facts.left_over = max(seen.by_line.values(), default=0)
         self.parameters.conclude()
+
+
+def norm_of(tensors: list[Tensor]) -> float:
+    norms = [(t._values() if t.is_sparse else t).detach().float().norm().cpu() for t in tensors]
+    return float(torch.stack(norms).norm())
 
 
 def worth_comparing(parameter: Tensor) -> bool:

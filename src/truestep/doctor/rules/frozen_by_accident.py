@@ -6,22 +6,29 @@ around it. `module.requires_grad = True` does nothing either: it is only a new a
 
 Bad::
 
-    for parameter in model[0].parameters():
-        parameter.requires_grad = False  # <- here
-    for inputs, targets in loader:
-        optimizer.zero_grad()
-        F.cross_entropy(model(inputs), targets).backward()
-        optimizer.step()
+    for epoch in range(3):
+        model.train()
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+        model.eval()
+        for parameter in model[0].parameters():
+            parameter.requires_grad = False  # <- here
+        with torch.no_grad():
+            hits = sum((model(inputs).argmax(1) == targets).sum() for inputs, targets in held_out)
 
 Good::
 
-    model[0].load_state_dict(nn.Linear(8, 16).state_dict())
-    for parameter in model[0].parameters():
-        parameter.requires_grad = False
-    for inputs, targets in loader:
-        optimizer.zero_grad()
-        F.cross_entropy(model(inputs), targets).backward()
-        optimizer.step()
+    for epoch in range(3):
+        model.train()
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            hits = sum((model(inputs).argmax(1) == targets).sum() for inputs, targets in held_out)
 
 Not a mistake: weights that were loaded or trained before, layers that are frozen one after another, judges that are
 frozen in turn. Reservoirs and random features are meant to be random: where nothing was loaded at all, this is a note.

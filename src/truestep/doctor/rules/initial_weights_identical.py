@@ -44,14 +44,15 @@ SEVERITY = "error"
 def look(record: Record) -> Iterator[Finding]:
     for model in record.models:
         nothing = len(model.zero) >= 2 and len(model.zero) == model.matrices
-        if not model.reached or model.pretrained or not (len(model.alike) >= 2 or nothing):
+        if not model.reached or model.pretrained or not (len(model.alike) >= 2 or nothing or model.even):
             continue
-        names = model.zero if nothing else model.alike
+        names = model.zero if nothing else model.alike if len(model.alike) >= 2 else model.even
+        count = max(model.matrices, len(names))
         site = model.calls[0].site if model.calls else None
         yield Finding(
-            f"{len(names)} of {model.matrices} weight matrices of {model.kind} ({', '.join(names[:3])}) began with all rows the "
+            f"{len(names)} of {count} weight matrices of {model.kind} ({', '.join(names[:3])}) began with all rows the "
             f"same{', 0' if nothing else ''}.",
             filled(site) or site,
             "nn.init.kaiming_uniform_(layer.weight), or leave PyTorch's own initial weights",
-            {"matrices": model.matrices, "with equal rows": len(names)},
+            {"matrices": count, "with equal rows": len(names)},
         )

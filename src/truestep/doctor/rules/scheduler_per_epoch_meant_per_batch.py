@@ -1,4 +1,4 @@
-"""A learning rate schedule that was made for all batches is stepped once an epoch, or none is stepped at all.
+"""A learning rate schedule that was made for all batches is stepped once an epoch, or never.
 
 It goes through a small part of its course only. A warm-up never ends, so that the whole run trains with a rate close to
 nothing; a cosine stays at its top and never comes down. One that no line steps leaves the rate where it began.
