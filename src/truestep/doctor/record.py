@@ -95,7 +95,7 @@ class OptimizerFacts:
     )  # of looked-at steps at a rate above 0: share of 16-bit numbers with a gradient that stayed
     gradient_norms: list[tuple[int, float, float]] = field(
         default_factory=list
-    )  # (step, norm of all gradients that it applied, norm of their weights), looked-at steps
+    )  # (step, norm of all gradients that it was to apply, of their weights), looked-at steps
     update_ratios: list[float] = field(default_factory=list)  # median of |change| / |weight|, looked-at steps
 
 

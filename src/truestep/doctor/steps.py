@@ -152,10 +152,19 @@ class Steps:
     def _pre(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         seen = self.of(optimizer)
         if looked_at(seen.facts.steps + 1):
+            self._norms(seen)
             seen.before = [
                 (parameter, parameter.detach().clone())
                 for parameter, _ in zip((p for p in seen.parameters() if p.numel() <= SMALL), range(6), strict=False)
             ]
+
+    @staticmethod
+    def _norms(seen: Seen) -> None:
+        """Note how large the gradients are that a step is about to apply, and their weights."""
+        own = [p for p in seen.parameters() if p.grad is not None and p.is_floating_point()]
+        if own and len(own) <= MANY:
+            norms = norm_of([p.grad for p in own if p.grad is not None]), norm_of(own)
+            seen.facts.gradient_norms.append((seen.facts.steps + 1, *norms))
 
     def _post(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         watch, seen = self.watch, self.of(optimizer)
@@ -274,13 +283,6 @@ class Steps:
         grads = [p.grad for p in seen.parameters() if p.grad is not None]
         if grads and not any(self._nonzero(grad) for grad in grads):
             facts.with_zero_gradients += 1
-        with_gradient = [
-            (p.grad, p.detach()) for p in seen.parameters() if p.grad is not None and p.is_floating_point()
-        ]
-        if with_gradient and len(with_gradient) <= MANY:
-            facts.gradient_norms.append(
-                (facts.steps, *(norm_of(list(side)) for side in zip(*with_gradient, strict=True)))
-            )
         ratios: list[float] = []
         counted = same = 0
         for parameter, value in before:

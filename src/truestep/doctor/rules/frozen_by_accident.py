@@ -56,7 +56,10 @@ def look(record: Record) -> Iterator[Finding]:
             continue
         files = dict.fromkeys(site.file for call in model.calls for site in call.stack)
         yield from while_evaluating(record, model, own, list(files))
-        yield from in_vain(model, own, list(files))
+        vain = list(in_vain(model, own, list(files)))
+        yield from vain
+        if vain:
+            continue
         frozen = [
             p
             for p in own
@@ -180,7 +183,9 @@ def flagging(file: str, name: str) -> Site | None:
     """Return the line that assigns `.requires_grad = True` to what is called like a part of a model."""
     module = sites.tree(file)
     for node in ast.walk(module) if module is not None else ():
-        for target in node.targets if isinstance(node, ast.Assign) and sets(node, to=True) else []:
+        if not isinstance(node, ast.Assign) or not sets(node, to=True):
+            continue
+        for target in node.targets:
             if isinstance(target, ast.Attribute) and source.name_of(target.value) in (name.rpartition(".")[2], "model"):
                 return Site(file, node.lineno)
     return None

@@ -74,7 +74,8 @@ def look(record: Record) -> Iterator[Finding]:
             else f"{finite[0][0]:.2g} at first and {finite[-1][0]:.2g} at last"
         )
         yield Finding(
-            f"The norm of the gradients was {how}, in {len(norms)} steps looked at, and the loss went from {values[0]:.3g} to "
+            f"The norm of the gradients was {how}, in {len(finite)} of {len(norms)} steps looked at"
+            f"{', and no number in the others' if len(finite) < len(norms) else ''}; the loss went from {values[0]:.3g} to "
             f"{values[-1]:.3g}.",
             loss.site,
             "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # after this line",
