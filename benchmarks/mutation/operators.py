@@ -1520,6 +1520,7 @@ def _(s: Script) -> Iterator[list[Edit]]:
 INITIAL = ["units-dead", "learning-rate-too-high", "gradients-exploding"]
 
 
+# One layer alone is no mistake: the random weights behind it give each of its units a gradient of its own.
 @operator("all-weights-one-number", "initial-weights-identical", INITIAL)
 def _(s: Script) -> Iterator[list[Edit]]:
     for assignment, _, model in optimized(s):
@@ -1547,19 +1548,6 @@ def chained(s: Script, kind: ast.ClassDef) -> set[str]:
     }
     layers = [layer for layer in linear_children(s, kind) if layer in sizes]
     return {one for one in layers if any(sizes[one][1] == sizes[other][0] for other in layers if other != one)}
-
-
-@operator("two-layers-one-number", "initial-weights-identical", INITIAL)
-def _(s: Script) -> Iterator[list[Edit]]:
-    # One layer alone does no harm: the random weights behind it give each of its units a gradient of its own.
-    for kind in s.modules.values():
-        init = s.method(kind, "__init__")
-        children = linear_children(s, kind)
-        for child in [one for one in children if one in chained(s, kind)][:2] if init else []:
-            for other in [one for one in children if one != child][:1]:
-                last = init.body[-1]
-                lines = [f"{MARK}{s.nn}.init.constant_(self{one}.weight, 0.1)" for one in (child, other)]
-                yield [s.after(last, *lines)]
 
 
 @operator("bias-far-below-zero", "units-dead", ["parameters-never-reached", "activation-cuts-off-targets"])
