@@ -184,6 +184,15 @@ def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
             yield model, probe
 
 
+def judges(model: ModelFacts, generator: ModelFacts) -> bool:
+    """Whether a model that another one feeds learns by itself too, of real examples, with an optimizer of its own."""
+    if set(model.owned_by) & set(generator.owned_by):
+        return False
+    own = {number for call in model.calls for number in call.losses}
+    shared = {number for call in generator.calls for number in call.losses}
+    return bool(own - shared) or sum(c.trained for c in model.calls) > sum(c.trained for c in generator.calls)
+
+
 def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
     """Yield the calls of trained models that nothing was learnt from, and whose outputs the script looks at.
 
@@ -193,11 +202,8 @@ def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
     for model in record.models:
         if not (model.reached and model.owned_by):
             continue
-        learnt = sum(call.trained for call in model.calls)
-        judges = [record.models[number] for number in model.feeds]
-        judges = [one for one in judges if not set(model.owned_by) & set(one.owned_by)]
-        if any(sum(call.trained for call in one.calls) > learnt for one in judges):
-            continue  # a generator, whose judge is asked about real examples too
+        if any(judges(record.models[other], model) for other in model.feeds):
+            continue
         learning_sites = {call.site for call in model.calls if call.trained}
         for call in model.calls:
             n = call.untrained

@@ -84,13 +84,10 @@ def never_stepped(record: Record, schedule: ScheduleFacts) -> bool:
         return False
     if any(one is not schedule and (one.optimizer == schedule.optimizer or one.steps) for one in record.schedules):
         return False
-    return named(schedule.site) != "" and not any(stepping(site.file) for site in lines_of(record, schedule))
-
-
-def lines_of(record: Record, schedule: ScheduleFacts) -> list[Site]:
-    """Return a line of each file that takes part: where the schedule is made, where its optimizer steps."""
-    steps = record.optimizers[schedule.optimizer].step_sites
-    return [site for site in (schedule.site, *steps) if site is not None]
+    steps = [site for site in record.optimizers[schedule.optimizer].step_sites if site is not None]
+    if not steps or not all("step" in source.words_in(site) for site in steps):
+        return False  # a library steps the optimizer, and would step the schedule
+    return named(schedule.site) != "" and not any(stepping(site.file) for site in (schedule.site, *steps))
 
 
 def named(site: Site) -> str:
