@@ -1520,7 +1520,6 @@ def _(s: Script) -> Iterator[list[Edit]]:
 INITIAL = ["units-dead", "learning-rate-too-high", "gradients-exploding"]
 
 
-# One layer alone is no mistake: the random weights behind it give each of its units a gradient of its own.
 @operator("all-weights-one-number", "initial-weights-identical", INITIAL)
 def _(s: Script) -> Iterator[list[Edit]]:
     for assignment, _, model in optimized(s):
@@ -1548,6 +1547,23 @@ def chained(s: Script, kind: ast.ClassDef) -> set[str]:
     }
     layers = [layer for layer in linear_children(s, kind) if layer in sizes]
     return {one for one in layers if any(sizes[one][1] == sizes[other][0] for other in layers if other != one)}
+
+
+@operator("one-layer-one-number", "initial-weights-identical", INITIAL)
+def _(s: Script) -> Iterator[list[Edit]]:
+    for kind in s.modules.values():
+        init = s.method(kind, "__init__")
+        children = linear_children(s, kind)
+        single = {
+            f".{a.targets[0].attr}"
+            for a in (s.inside(init, ast.Assign) if init else [])
+            if isinstance(a.targets[0], ast.Attribute)
+            and isinstance(a.value, ast.Call)
+            and [s.text(size) for size in a.value.args[1:2]] == ["1"]
+        }  # one unit is like no other
+        for child in [one for one in children[:2] if one not in single] if init and len(children) > 1 else []:
+            last = init.body[-1]
+            yield [s.after(last, f"{MARK}{s.nn}.init.constant_(self{child}.weight, 0.1)")]
 
 
 @operator("bias-far-below-zero", "units-dead", ["parameters-never-reached", "activation-cuts-off-targets"])

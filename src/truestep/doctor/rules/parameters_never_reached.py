@@ -43,7 +43,6 @@ from truestep.doctor.reading import loops, named_to_stay
 from truestep.doctor.record import ParameterFacts, Record, Site
 
 SEVERITY = "warning"
-HIDES = ["step-without-gradients"]
 
 
 def look(record: Record) -> Iterator[Finding]:
