@@ -309,6 +309,8 @@ def _confined(a: Tensor, b: Tensor, batch: int) -> bool:
 def _confined_to(a: Tensor, b: Tensor, batch: int, length: int, cut: int) -> bool:
     """Whether two tensors differ at later places alone; where the place of the text is not clear, they do."""
     places = [dim for dim, size in enumerate(a.shape) if size == length and not (dim == 0 and batch == length)]
+    if a.ndim == 3 and tuple(a.shape[:2]) == (batch, length):
+        places = [1]  # whatever other dimensions are as long by chance
     if len(places) != 1:
         return True  # scores of all places with all, for one
     early = (a - b).transpose(0, places[0])[:cut]

@@ -93,6 +93,9 @@ class OptimizerFacts:
     unchanged: list[float] = field(
         default_factory=list
     )  # of looked-at steps at a rate above 0: share of 16-bit numbers with a gradient that stayed
+    gradient_norms: list[tuple[int, float, float]] = field(
+        default_factory=list
+    )  # (step, norm of all gradients that it was to apply, of their weights), looked-at steps
     update_ratios: list[float] = field(default_factory=list)  # median of |change| / |weight|, looked-at steps
 
 
@@ -140,6 +143,7 @@ class ModelFacts:
         default_factory=list
     )  # weight matrices whose rows were all the same at the first call, and not 0
     zero: list[str] = field(default_factory=list)  # those that were 0
+    even: list[str] = field(default_factory=list)  # all weights of two dimensions or more, if each was one number
     matrices: int = 0  # weight matrices with several rows
     feeds: set[int] = field(default_factory=set)  # models that stood between it and a loss in a backward
     renamed: tuple[str, str, Site, Site, int] | None = (
@@ -147,6 +151,7 @@ class ModelFacts:
     )
     pretrained: bool = False  # weights were loaded into it before the first step
     owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
+    flagged: list[str] = field(default_factory=list)  # parts that were given an attribute of that name, which is True
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
     shared: list[tuple[str, str, int, Site | None]] = field(
         default_factory=list
@@ -177,8 +182,11 @@ class ParameterFacts:
     reached: int = 0  # looked-at backwards that reach it
     losses: set[int] = field(default_factory=set)  # their numbers
     evaluating: int = 0  # looks in which its module was in evaluation mode
+    reached_evaluating: int = 0  # of those, at a backward that reaches it
     frozen: int = 0  # looks in which it did not ask for a gradient
     unfrozen: bool = False  # and asked for one later
+    frozen_since: int = -1  # optimizer steps at the first look in which it did not, if it never did again
+    fresh: bool = False  # it was frozen with the random values that PyTorch makes its layer with
     optimizers: set[int] = field(default_factory=set)  # that were ever given it
     steps_looked_at: int = 0  # of an optimizer that has it
     gradients: int = 0  # of those, with a gradient that is not all zero
@@ -193,6 +201,7 @@ class ParameterFacts:
     call_sites: list[Site] = field(
         default_factory=list
     )  # the user's lines on the stack of the first call, innermost first
+    gradient_sites: list[Site] = field(default_factory=list)  # likewise, of the first with gradients on
 
 
 @dataclass
