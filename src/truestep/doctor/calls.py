@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 KEPT = 64  # models that are compared with a new one
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+ROWS = (  # what treats each row of a batch alone
+    *(nn.Linear, nn.Identity, nn.Flatten, nn.LayerNorm, nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase),
+    *(nn.ReLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softmax),
+)
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 
@@ -182,6 +186,9 @@ class Calls:
             found = self.known[id(module)] = Known(module, facts)
             self._place(found)
             facts.restless = [name for name, _ in found.restless]
+            facts.ordered = any(
+                next(part.children(), None) is None and not isinstance(part, ROWS) for part in module.modules()
+            )
             self._weights(module, facts)
         self.roots[id(outer)] = weakref.ref(outer), found
         return found

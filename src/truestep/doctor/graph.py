@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from truestep.doctor import sites
-from truestep.doctor.reading import VIEWS
+from truestep.doctor.reading import SELECTIONS, VIEWS
 from truestep.doctor.record import LossFacts, LossOp, Node, Rectified, Site
 
 if TYPE_CHECKING:
@@ -300,6 +300,15 @@ class Graph:
             op = LossOp(
                 kind, _site(inner), "", chain[0].shape, _shape(inner), chain, {"by_hand": True}, self.depth[node]
             )
+            above = [one for one in self.order if any(n is node for n, _ in one.next_functions)]
+            nearer = {one.name()[:3] for one in self.order if self.depth[one] < self.depth[node] - 1}
+            alone = not nearer & {
+                "Sub",
+                "Rsu",
+                "Neg",
+            }  # else it may be the distance of two samples, less those within each
+            if alone and len(above) == 1 and above[0].name().startswith(("Mean", "Sum")):
+                op.facts["all_pairs"] = _all_pairs(_saved(node, "self"), chain[0].shape)
             last = given[0]
             while last.name() in VIEWS and last.next_functions[0][0] is not None:
                 last = last.next_functions[0][0]
@@ -325,12 +334,13 @@ class Graph:
             target = _saved(product, "self")
             if not product.name().startswith("MulBackward") or len(given) != 1 or target is None or target.ndim < 2:
                 continue
-            if target.shape[-1] < 2 or _sums(target) > 1e-3 or bool((target < 0).any()):
+            over_batch = target.ndim == 2 and _sums(target) > 1e-3 and _sums(target.T) < 1e-3
+            if target.shape[-1] < 2 or (_sums(target) > 1e-3 and not over_batch) or bool((target < 0).any()):
                 continue
             chain = [_node(given[0]), *_chain(given[0])]
             op = LossOp("kl_div", _site(node), "", chain[0].shape, tuple(target.shape), chain, depth=self.depth[node])
             result = _saved(given[0], "result")
-            op.facts |= {"by_hand": True} | _target_facts(target)
+            op.facts |= {"by_hand": True, "targets_over_batch": over_batch} | _target_facts(target)
             if result is not None:
                 op.facts |= _range("input", result) | {"sums": _sums(result.exp()), "raw_sums": _sums(result)}
             found.append(op)
@@ -370,7 +380,7 @@ class Graph:
             op.facts |= _range("input", saved)
             op.facts["target_numbers"] = _distinct_places(target)
             last = node
-            while last is node or last.name() in VIEWS:
+            while last is node or last.name() in VIEWS or last.name() in SELECTIONS:
                 last = next((n for n, _ in last.next_functions if n is not None), None)
                 if last is None:
                     break
@@ -497,6 +507,25 @@ def _distinct_places(values: Tensor) -> int:
     for size, stride in zip(values.shape, values.stride(), strict=True):
         count *= size if stride or size == 1 else 1
     return count
+
+
+def _all_pairs(difference: Tensor | None, given: tuple[int, ...]) -> bool:
+    """Whether a difference is that of each of some outputs with each of some targets, both blown up for it.
+
+    Args:
+        difference: outputs less targets, or the other way round.
+        given: the shape of the outputs.
+    """
+    if difference is None or math.prod(given) >= difference.numel() or difference.numel() > 5_000_000:
+        return False
+    wide = (1,) * (difference.ndim - len(given)) + given
+    added = [dim for dim, size in enumerate(wide) if size == 1 < difference.shape[dim]]
+    close = 1e-4 * difference.abs().max().clamp(min=1e-12)
+    for dim in (dim for dim, size in enumerate(wide) if size > 1):
+        steps = difference.diff(dim=dim)  # those of the outputs alone, if the targets do not change along it
+        if all(bool((steps.diff(dim=other).abs() <= close).all()) for other in added):
+            return all(bool((difference.diff(dim=other).abs() > close).any()) for other in added)
+    return False
 
 
 def _classes(node: Any, logs: Tensor, target: Tensor, texts: list[Text]) -> dict[str, Any]:

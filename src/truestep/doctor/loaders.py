@@ -34,6 +34,7 @@ from truestep.doctor.record import (
     ModelFacts,
     PassFacts,
     SamplerFacts,
+    SeedFacts,
     Site,
     TableFacts,
 )
@@ -111,7 +112,6 @@ class Loaders:
         self.numbers = -1
         self.made: dict[int, tuple[weakref.ref[Any], Site | None]] = {}  # of Subsets, by id
         self.given: dict[tuple[int, int], Given] = {}
-        self.seeded: list[list[Site]] = []
         self.samplers: weakref.WeakKeyDictionary[Any, SamplerFacts] = weakref.WeakKeyDictionary()
         self.current = -1
 
@@ -165,9 +165,17 @@ class Loaders:
             facts = self.samplers[sampler] = SamplerFacts(sites.here(), len(sampler.weights))
             self.watch.record.samplers.append(facts)
 
-    def _seeding(self, *_: Any, **__: Any) -> None:
-        if len(self.seeded) < 8:
-            self.seeded.append(sites.stack(4))
+    def _seeding(self, seed: Any = None, *_: Any, **__: Any) -> None:
+        if len(self.watch.record.seeds) < KEPT and isinstance(seed, int):
+            self.watch.record.seeds.append(SeedFacts(sites.stack(4), seed, self.watch.record.steps))
+
+    def _after_seed(self, seed: SeedFacts, model: ModelFacts, inputs: list[Tensor]) -> None:
+        """Remember the first batches that a model learns from after a seed."""
+        if not seed.given:
+            seed.model, seed.loader, seed.call = model.number, self.current, sites.stack(4)
+        given = next((t for t in inputs if t.ndim and t.numel()), None)
+        if model.number == seed.model and given is not None and given.device.type == "cpu" and type(given) is Tensor:
+            seed.given.append(fingerprint(given))
 
     def _describe(self, seen: Seen, loader: DataLoader[Any]) -> None:
         facts, dataset = seen.facts, loader.dataset
@@ -203,6 +211,8 @@ class Loaders:
         facts.own_indices = len(seen.indices or ())
         facts.dataset = self._number(base)
         facts.dataset_kind = type(base).__name__
+        if not facts.iterable and hasattr(base, "__len__"):
+            facts.holds_rows = any(_is_row_of(value, 0, len(base)) for value in _attributes(base).values())
         with suppress(TypeError):
             seen.base = weakref.ref(base)
         for other in self.followed:
@@ -234,7 +244,6 @@ class Loaders:
         self.iterators[iterator] = seen
         if len(facts.passes) < 500:
             facts.passes.append(PassFacts(facts.number, len(facts.passes), first_step=self.watch.record.steps))
-            facts.passes[-1].seeded, self.seeded = self.seeded, []
 
     def gave(self, iterator: Any, batch: Any) -> None:
         seen = self.iterators.get(iterator)
@@ -308,6 +317,9 @@ class Loaders:
         """Remember what a model was given. Nothing here waits for a device."""
         if call.gradients and (one := self._reading()) is not None and one.model < 0:
             one.model = model.number
+        seeds = self.watch.record.seeds
+        if call.gradients and seeds and len(seeds[-1].given) < 2:
+            self._after_seed(seeds[-1], model, inputs)
         given = self.given.get((id(call), self.current))
         if given is None:
             if len(self.given) >= KEPT or not inputs:
@@ -654,7 +666,12 @@ def changed_by_reading(dataset: Dataset[Any]) -> Site | None:
     if not safe_to_read(source_of(kind)):
         return None
     index = int(indices[0]) if indices else 0
-    kept = [(value, index) for value in _attributes(base).values() if _is_row_of(value, index, len(base))]
+    inner = [
+        one for one in _attributes(base).values() if isinstance(one, Dataset) and safe_to_read(source_of(type(one)))
+    ]
+    holders = [base, *(one for one in inner if "__len__" in dir(one) and len(one) == len(base))]  # pyright: ignore[reportArgumentType]
+    values = [value for holder in holders for value in _attributes(holder).values()]
+    kept = [(value, index) for value in values if _is_row_of(value, index, len(base))]
     if not kept:
         return None
     before = [_copied(value[index]) for value, index in kept]

@@ -288,9 +288,13 @@ def _mixing(twin: nn.Module, args: Any, kwargs: Any, dim: int = 0) -> dict[str, 
         "output": output,
     }
     if moved > MIXED or own < MIXED:
+        statistic = ""  # what was last made of all examples together
         for (name, site, a, given), (_, _, b, _) in _operations(twin, args, kwargs, changed):
             if a.shape == b.shape and not _confined(a, b, batch):
-                return found | {"operation": name, "site": site, "given": given, "gave": tuple(a.shape)}
+                seen = {"operation": name, "site": site, "given": given, "gave": tuple(a.shape), "statistic": statistic}
+                return found | seen
+            if given[:1] == (batch,) != a.shape[:1] or (given[:1] == (batch,) and a.shape[:1] == (1,)):
+                statistic = name
     return found
 
 

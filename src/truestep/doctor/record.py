@@ -144,6 +144,7 @@ class ModelFacts:
     )  # weight matrices whose rows were all the same at the first call, and not 0
     zero: list[str] = field(default_factory=list)  # those that were 0
     even: list[str] = field(default_factory=list)  # all weights of two dimensions or more, if each was one number
+    ordered: bool = True  # it has recurrent, convolutional or attention layers, or the user's own code in their place
     matrices: int = 0  # weight matrices with several rows
     feeds: set[int] = field(default_factory=set)  # models that stood between it and a loss in a backward
     renamed: tuple[str, str, Site, Site, int] | None = (
@@ -284,7 +285,6 @@ class PassFacts:
     smallest: int = 0  # examples of its smallest batch
     schedules: Counter[int] = field(default_factory=Counter)  # steps of each scheduler meanwhile
     model: int = -1  # the first that was called with gradients meanwhile
-    seeded: list[list[Site]] = field(default_factory=list)  # stacks of torch.manual_seed since the last pass
 
 
 @dataclass
@@ -337,6 +337,7 @@ class LoaderFacts:
     passes: list[PassFacts] = field(default_factory=list)
     dataset_site: Site | None = None  # where a Subset was made that it reads
     subset: bool = False
+    holds_rows: bool = False  # the innermost dataset keeps a row of numbers for each index
     own_indices: int = 0  # distinct indices into the innermost dataset that it can read
     shared_indices: dict[int, int] = field(default_factory=dict)  # by loader number: those that both can read
     read: int = 0  # examples whose content was remembered, of the first pass of an iterable dataset
@@ -367,6 +368,19 @@ class TableFacts:
     evaluated: int
     centred: tuple[int, int] = (0, 0)  # columns of mean 0 and deviation 1: of the rows trained on, of all rows
     ranged: tuple[int, int] = (0, 0)  # columns that go from exactly 0 to 1, or from -1 to 1, likewise
+
+
+@dataclass
+class SeedFacts:
+    """One call of `torch.manual_seed`, and what a model was given for training after it."""
+
+    stack: list[Site]  # its line and those that called it, innermost first
+    seed: int
+    step: int  # optimizer steps before it
+    model: int = -1  # the first that was called with gradients after it
+    loader: int = -1  # that was read then
+    call: list[Site] = field(default_factory=list)  # the lines of that call, innermost first
+    given: list[str] = field(default_factory=list)  # fingerprints of its first batches, two at most
 
 
 @dataclass
@@ -454,6 +468,7 @@ class MetricFacts:
     computes: int = 0
     resets: int = 0  # between updates
     mixed: int = 0  # computed values from evaluations before and after the model was trained
+    carried: int = 0  # computed values from several updates, and several more before it was computed last
 
 
 @dataclass
@@ -470,6 +485,7 @@ class Record:
     loaders: list[LoaderFacts] = field(default_factory=list)
     inputs: list[InputFacts] = field(default_factory=list)
     samplers: list[SamplerFacts] = field(default_factory=list)
+    seeds: list[SeedFacts] = field(default_factory=list)  # the first ones
     tables: list[TableFacts] = field(default_factory=list)
     clips: list[ClipFacts] = field(default_factory=list)
     schedules: list[ScheduleFacts] = field(default_factory=list)
