@@ -164,11 +164,16 @@ def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
     """Yield the models in which the examples of a batch change each other's outputs, with what a replay saw.
 
     Only where dimension 0 is certainly the batch: a loader gave as many examples, or inputs of three and more dimensions
-    become one row an example. The nodes of a graph and the steps of one long series are no examples.
+    become one row an example. The nodes of a graph and the steps of one long series are no examples. What makes (a, batch, b)
+    (batch, a * b) scrambles them whatever they are, and however little it does at first.
     """
     for model in record.models:
         probe = model.probes.get("batch") or {}
-        if not model.reached or probe.get("moved", 0) < 1e-2 or probe.get("own", 0) < 1e-3 or probe.get("site") is None:
+        if not model.reached or probe.get("moved", 0) < 1e-3 or probe.get("own", 0) < 1e-3 or probe.get("site") is None:
+            continue
+        if scrambled(probe):
+            yield model, probe
+        if scrambled(probe) or probe["moved"] < 1e-2:
             continue
         batch, given = probe["batch"], probe["input"]
         loaders = {number for call in model.calls if call.trained for number in call.passes if number >= 0}
@@ -176,6 +181,14 @@ def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
         rows = len(given) >= 3 and len(probe["output"]) == 2 and given[0] != given[1]
         if loaded or (rows and not loaders):
             yield model, probe
+
+
+def scrambled(probe: dict[str, Any]) -> bool:
+    """Whether the operation that mixed examples took them from dimension 1 to dimension 0 without a transposition."""
+    batch, given, gave = probe["batch"], probe.get("given", ()), probe.get("gave", ())
+    if probe.get("operation") not in ("view", "reshape") or probe["dim"] or len(given) != 3 or given[1] != batch:
+        return False
+    return given[0] not in (1, batch) and gave[0] == batch and gave[1:2] == (given[0] * given[2],)
 
 
 def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
