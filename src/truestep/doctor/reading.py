@@ -200,7 +200,7 @@ def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
     for model in record.models:
         if not (model.reached and model.owned_by):
             continue
-        if any(not set(model.owned_by) & set(record.models[other].owned_by) for other in model.feeds):
+        if any(set(record.models[other].owned_by) - set(model.owned_by) for other in model.feeds):
             continue  # a generator, which another optimizer's model judges
         learning_sites = {call.site for call in model.calls if call.trained}
         for call in model.calls:
@@ -211,7 +211,7 @@ def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
                 continue
             if call.trained and call.consecutive < 4:
                 continue
-            if flow.thrown_away(call.site) or flow.speaks_of(call.stack, ON_PURPOSE):
+            if flow.thrown_away(call.site) or flow.written_over(call.site) or flow.speaks_of(call.stack, ON_PURPOSE):
                 continue
             if call.site not in learning_sites and flow.learnt_from(call.stack, record.losses):
                 continue

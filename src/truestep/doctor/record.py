@@ -388,8 +388,9 @@ class ClipFacts:
     site: Site | None
     times: int = 0
     of_nothing: int = 0  # calls in which no tensor had a gradient, or there was none
-    after_step: int = 0  # calls with no backward since the last step
-    before_backward: int = 0  # calls after the gradients were cleared, or ahead of the first backward
+    placed: int = 0  # calls of which it is known what came before, those of the first steps
+    after_step: int = 0  # of those, with no backward since the last step
+    before_backward: int = 0  # of those, after the gradients were cleared, or ahead of the first backward
     still_scaled: int = 0  # calls on gradients that a scaler had not unscaled
     exhausted: int = 0  # calls with a generator that was used up
     not_seen: int = 0  # calls with an iterator that was not looked into

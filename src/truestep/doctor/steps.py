@@ -418,7 +418,8 @@ class Steps:
         if tensors is not None and came and not any(p.grad is not None for p in tensors):
             facts.of_nothing += 1
         facts.exhausted += getattr(parameters, "gi_frame", self) is None
-        if owners and not came:
+        facts.placed += self.keeps_events()
+        if owners and not came and self.keeps_events():
             if any(seen.kinds & {"forward", "clear"} for seen in owners) or not any(
                 seen.facts.steps for seen in owners
             ):
