@@ -125,7 +125,7 @@ def _in(
             by = named.get(ast.unparse(divisor)) or _length(divisor, nodes, module) or ast.unparse(divisor)
             passes = _passes(nodes, node, file, loaders)
             of_batches = re.fullmatch(r"len\([\w.\[\]\"\']+\)", by) and BATCHES.search(by) and "dataset" not in by
-            of_examples = re.fullmatch(
+            of_examples = not of_batches and re.fullmatch(
                 r"len\([\w.\[\]\"\']+\.dataset\)|len\((\w+_)?(datasets?|data|set|ds)(_\w+)?\)", by
             )
             of_examples = of_examples or _strided(nodes, node) == ast.unparse(divisor)
