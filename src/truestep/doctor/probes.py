@@ -260,7 +260,7 @@ def _mixing(twin: nn.Module, args: Any, kwargs: Any, dim: int = 0) -> dict[str, 
         "dim": dim,
         "output": output,
     }
-    if (moved > MIXED or own < MIXED) and len(before.outputs) == len(after.outputs):
+    if (moved > MIXED / 100 or own < MIXED) and len(before.outputs) == len(after.outputs):
         for (name, site, a, given), (_, _, b, _) in zip(before.outputs, after.outputs, strict=True):
             if a.shape == b.shape and not _confined(a, b, batch):
                 return found | {"operation": name, "site": site, "given": given, "gave": tuple(a.shape)}

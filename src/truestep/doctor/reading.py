@@ -169,7 +169,7 @@ def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
     """
     for model in record.models:
         probe = model.probes.get("batch") or {}
-        if not model.reached or probe.get("moved", 0) < 1e-3 or probe.get("own", 0) < 1e-3 or probe.get("site") is None:
+        if not model.reached or probe.get("moved", 0) < 1e-5 or probe.get("own", 0) < 1e-3 or probe.get("site") is None:
             continue
         if scrambled(probe):
             yield model, probe
