@@ -24,7 +24,6 @@ MISSED = {
     "transfer-wine-freeze",
     "two-process-validation",
     "wine-progress-epochs",
-    "world-model-lightning-like",
 }
 
 
