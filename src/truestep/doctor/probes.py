@@ -75,7 +75,7 @@ def _can_be_copied(root: nn.Module) -> bool:
         return False
     for part in root.modules():
         hooks = [*part._forward_hooks.values(), *part._forward_pre_hooks.values()]
-        if any(not getattr(hook, "__module__", "").startswith("torch") for hook in hooks):
+        if any(not getattr(hook, "__module__", "").startswith(("torch", "truestep.")) for hook in hooks):
             return False  # a hook of the user's would be called once more
     return all(p.grad_fn is None for p in root.parameters())
 
