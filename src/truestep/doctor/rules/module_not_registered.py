@@ -4,6 +4,8 @@ A module registers what is assigned to its attributes, but does not look into li
 compute and get gradients, but no optimizer has them, `to(device)` and `eval()` pass them by, and `state_dict` leaves them
 out.
 
+A layer that is made inside `forward` is a new one in each call, with new random weights: nothing can ever train it.
+
 Bad::
 
     class Net(nn.Module):
@@ -47,8 +49,6 @@ Good::
             optimizer.zero_grad()
             F.cross_entropy(model(inputs), targets).backward()
             optimizer.step()
-
-A layer that is made inside `forward` is a new one in each call, with new random weights: nothing can ever train it.
 
 Not a mistake: layers in a list whose parameters are added to the optimizer by hand; frozen ones, and those whose weights
 were loaded, such as a network that only measures similarity.
