@@ -38,6 +38,7 @@ POINTWISE = re.compile(  # what may stand between a loss written out and its sca
     r"View|LogSigmoid|Softplus|ToCopy|Unsqueeze)Backward\d$"
 )
 ELEMENTWISE = ("AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0", "RsubBackward1", "PowBackward0")
+SUMS = ("AddBackward0", "SubBackward0", "RsubBackward1", "NegBackward0")
 CHAIN = 12  # operations that are followed from a loss's input
 NODES = 20_000  # of a graph that are walked
 TRACED = 3  # backwards whose operations remember the line that made them
@@ -390,8 +391,9 @@ class Graph:
     def broadcasts(self) -> list[Node]:
         """Return operations between root and model that blew (N, 1) and (N,) up to (N, N)."""
         found: list[Node] = []
+        averaged = self._averaged()
         for node in self._near_root():
-            if not node.name().startswith(ELEMENTWISE):
+            if not node.name().startswith(ELEMENTWISE) or node in averaged:
                 continue
             shape = _shape(node)
             if len(shape) != 2 or not shape[0] == shape[1] > 1:
@@ -403,6 +405,16 @@ class Graph:
                 continue  # shaped into a column on purpose: pairs
             if (len(sides) == 1 and (column or row)) or (column and row):
                 found.append(Node(node.name(), _site(node), shape, [given for _, given in sides]))
+        return found
+
+    def _averaged(self) -> set[Any]:
+        """Return sums of which the mean is taken as they are: that of all a[i] + b[j] is that of all a[i] + b[i]."""
+        found: set[Any] = set()
+        level = [n for node in self._near_root() if node.name().startswith("Mean") for n, _ in node.next_functions]
+        while level:
+            sums = [n for n in level if n is not None and n not in found and n.name().startswith(SUMS)]
+            found.update(sums)
+            level = [n for node in sums for n, _ in node.next_functions]
         return found
 
     def ends(self) -> list[Node]:

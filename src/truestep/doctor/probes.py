@@ -287,7 +287,7 @@ def _mixing(twin: nn.Module, args: Any, kwargs: Any, dim: int = 0) -> dict[str, 
         "dim": dim,
         "output": output,
     }
-    if moved > MIXED or own < MIXED:
+    if moved > MIXED / 100 or own < MIXED:
         statistic = ""  # what was last made of all examples together
         for (name, site, a, given), (_, _, b, _) in _operations(twin, args, kwargs, changed):
             if a.shape == b.shape and not _confined(a, b, batch):
