@@ -888,9 +888,9 @@ def _(s: Script) -> Iterator[list[Edit]]:
 def _(s: Script) -> Iterator[list[Edit]]:
     for call in s.calls:
         if isinstance(call.func, ast.Attribute) and call.func.attr == "masked_fill" and s.in_module(call):
-            yield [s.replace(call, MARK + s.text(call.func.value))]
             following = s.block(s.statement(call))
             after = following[following.index(s.statement(call)) + 1]
+            yield [s.replace(call, MARK + s.text(call.func.value)), s.mark(after)]
             yield [s.without(s.statement(call)), s.mark(after)]
         if s.keyword(call, "attn_mask") and s.in_module(call):
             yield [s.mark(call), s.without_keyword(call, "attn_mask")]
@@ -1533,6 +1533,10 @@ INITIAL = ["units-dead", "learning-rate-too-high", "gradients-exploding"]
 @operator("all-weights-one-number", "initial-weights-identical", INITIAL)
 def _(s: Script) -> Iterator[list[Edit]]:
     for assignment, _, model in optimized(s):
+        kind = s.models.get(model)
+        # Outputs alone may begin alike: their targets give each a gradient of its own.
+        if isinstance(kind, ast.ClassDef) and set(s.children(kind)) == set(linear_children(s, kind)) - chained(s, kind):
+            continue
         for value in ("0.1", "0.5"):
             yield [
                 s.before(
@@ -1543,12 +1547,31 @@ def _(s: Script) -> Iterator[list[Edit]]:
             ]
 
 
+def chained(s: Script, kind: ast.ClassDef) -> set[str]:
+    """Return the linear layers of a class whose number of outputs is another's number of inputs, as they are written."""
+    init = s.method(kind, "__init__")
+    sizes = {
+        f".{a.targets[0].attr}": [s.text(size) for size in a.value.args[:2]]
+        for a in (s.inside(init, ast.Assign) if init else [])
+        if isinstance(a.targets[0], ast.Attribute) and isinstance(a.value, ast.Call) and len(a.value.args) >= 2
+    }
+    layers = [layer for layer in linear_children(s, kind) if layer in sizes]
+    return {one for one in layers if any(sizes[one][1] == sizes[other][0] for other in layers if other != one)}
+
+
 @operator("one-layer-one-number", "initial-weights-identical", INITIAL)
 def _(s: Script) -> Iterator[list[Edit]]:
     for kind in s.modules.values():
         init = s.method(kind, "__init__")
         children = linear_children(s, kind)
-        for child in children[:2] if init and len(children) > 1 else []:
+        single = {
+            f".{a.targets[0].attr}"
+            for a in (s.inside(init, ast.Assign) if init else [])
+            if isinstance(a.targets[0], ast.Attribute)
+            and isinstance(a.value, ast.Call)
+            and [s.text(size) for size in a.value.args[1:2]] == ["1"]
+        }  # one unit is like no other
+        for child in [one for one in children[:2] if one not in single] if init and len(children) > 1 else []:
             last = init.body[-1]
             yield [s.after(last, f"{MARK}{s.nn}.init.constant_(self{child}.weight, 0.1)")]
 

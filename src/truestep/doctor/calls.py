@@ -18,6 +18,7 @@ from truestep.doctor.record import CallFacts, LossFacts, LossOp, ModelFacts, Sit
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
 
+KEPT = 64  # models that are compared with a new one
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 ROWS = (  # what treats each row of a batch alone
     *(nn.Linear, nn.Identity, nn.Flatten, nn.LayerNorm, nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase),
@@ -59,6 +60,7 @@ class Known:
                 if isinstance(part, nn.Embedding) and part.padding_idx is not None
             }
         )
+        self.around: list[Known] = []  # models that it is a part of
         self.next_place: int | None = None  # of the input whose tokens are the targets
         self.evaluated = 0  # calls that nothing was learnt from, since it was last set to evaluation mode
         self.last_inputs: Given | None = None
@@ -71,7 +73,8 @@ class Known:
         facts.untrained += 1
         facts.repeated += again
         facts.on_trained_inputs += of_training
-        self.evaluated += not facts.training
+        for one in (self, *self.around):
+            one.evaluated += not facts.training
 
     def active(self) -> list[str]:
         """Return the names of the parts that act as in training now."""
@@ -181,6 +184,7 @@ class Calls:
             facts = ModelFacts(len(record.models), type(module).__name__, sum(1 for _ in module.parameters()))
             record.models.append(facts)
             found = self.known[id(module)] = Known(module, facts)
+            self._place(found)
             facts.restless = [name for name, _ in found.restless]
             facts.ordered = any(
                 next(part.children(), None) is None and not isinstance(part, ROWS) for part in module.modules()
@@ -189,9 +193,31 @@ class Calls:
         self.roots[id(outer)] = weakref.ref(outer), found
         return found
 
+    def _place(self, new: Known) -> None:
+        """Note which models a new one is a part of, and which are parts of it: parts may be called by themselves."""
+        inner = set(map(id, new.module().modules())) if new.module() is not None else set()  # pyright: ignore[reportOptionalMemberAccess]
+        for one in list(self.known.values())[:KEPT]:
+            module = one.module()
+            if one is new or module is None:
+                continue
+            if id(module) in inner:
+                one.around.append(new)
+                new.evaluated += one.evaluated
+            elif any(part is new.module() for part in module.modules()):
+                new.around.append(one)
+
     @staticmethod
     def _weights(module: nn.Module, facts: ModelFacts) -> None:
         """Note weight matrices that make all units of a layer alike."""
+        learnt = [
+            (name, p) for name, p in module.named_parameters() if p.requires_grad and p.ndim > 1 and p.numel() > 1
+        ]
+        even = [name for name, p in learnt if p.numel() <= 10_000_000 and bool((p == p.flatten()[0]).all())]
+        # Units of a hidden layer stay alike; those of an output get gradients of their own.
+        hidden = {p.shape[0] for _, p in learnt} & {p.shape[1] for _, p in learnt}
+        hidden = bool(hidden) or any(isinstance(part, nn.RNNBase) for part in module.modules())
+        if hidden and len(even) == len(learnt) >= 2 and any(bool(p.any()) for _, p in learnt):
+            facts.even = even
         for name, part in module.named_modules():
             weight = getattr(part, "weight", None)
             if isinstance(part, nn.Linear | nn.modules.conv._ConvNd) and isinstance(weight, nn.Parameter):
@@ -438,10 +464,10 @@ _asking: dict[type, bool] = {}
 
 
 def _asks(kind: type) -> bool:
-    """Whether a class's forward asks `self.training`."""
+    """Whether a class asks `self.training`, in its forward or in what that calls."""
     if kind not in _asking:
         try:
-            _asking[kind] = "self.training" in inspect.getsource(kind.forward)
+            _asking[kind] = "self.training" in inspect.getsource(kind)
         except (OSError, TypeError, AttributeError):
             _asking[kind] = False
     return _asking[kind]

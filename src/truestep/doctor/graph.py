@@ -38,9 +38,11 @@ POINTWISE = re.compile(  # what may stand between a loss written out and its sca
     r"View|LogSigmoid|Softplus|ToCopy|Unsqueeze)Backward\d$"
 )
 ELEMENTWISE = ("AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0", "RsubBackward1", "PowBackward0")
+SUMS = ("AddBackward0", "SubBackward0", "RsubBackward1", "NegBackward0")
 CHAIN = 12  # operations that are followed from a loss's input
 NODES = 20_000  # of a graph that are walked
 TRACED = 3  # backwards whose operations remember the line that made them
+KEPT = 60  # backwards of a line, at each of which is looked for graphs of earlier ones
 LATER = 6  # lines of a backward whose second graph is traced, wherever in the run they come
 MARK = "truestep"
 
@@ -59,9 +61,11 @@ class Losses:
         self.traced = TRACED  # the number of backwards up to which operations are traced
         self.inside = False  # a backward is under way
         self.was = (False, True)
-        self.alive: list[tuple[int, weakref.ref[Sentinel]]] = []
+        self.alive: list[tuple[int, int, weakref.ref[Any]]] = []  # (loss, step, what dies with a graph of it)
+        self.began: dict[int, dict[int, int]] = {}  # by loss: steps of each optimizer at its first backward
         self.reached: set[int] = set()  # ids of the parameters that any looked-at backward has reached
         self.reached_tensors: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
+        self.broken: dict[int, tuple[list[str], int]] = {}  # by loss: operations of a graph, and which of them
         self.lines: dict[
             int, tuple[list[str], list[Site | None]]
         ] = {}  # of the operations of a graph, while they are traced
@@ -108,6 +112,8 @@ class Losses:
             self._look(facts, roots)
         else:
             watch.calls.assume_trained(facts, waiting)
+        if facts.times <= KEPT or looks:
+            self._retention(facts, roots)
         return facts, site, used
 
     def _after(self, said: tuple[LossFacts, Site | None, Any] | None, _: Any, *__: Any, **___: Any) -> None:
@@ -150,13 +156,12 @@ class Losses:
             facts.ops.extend(graph.losses(watch.calls.texts()))
             watch.calls.learn_from(facts.ops)
         self._rectified(facts, graph)
-        if facts.breaks is None and (facts.looked_at <= 12 or facts.not_finite):
+        if (facts.breaks is None or facts.breaks.site is None) and (facts.looked_at <= 12 or facts.not_finite):
             self._breaks(facts, graph)
         if len(facts.broadcasts) < 20:
             facts.broadcasts.extend(graph.broadcasts())
         if len(facts.ends) < 60:
             facts.ends.extend(graph.ends())
-        self._retention(facts, roots)
 
     def _breaks(self, facts: LossFacts, graph: Graph) -> None:
         """Note an operation that was given what it has no finite answer or gradient for."""
@@ -164,6 +169,10 @@ class Losses:
         known, lines = self.lines.get(facts.number, ([], []))
         if self.tracing and not lines and len(names) <= 3_000:
             known, lines = self.lines[facts.number] = (names, [_site(node) for node in graph.order])
+        before, broken = self.broken.get(facts.number, ([], 0))
+        if facts.breaks is not None and before == names == known:  # what broke in an earlier graph of this kind
+            facts.breaks.site = lines[broken]
+            return
         for place, node in enumerate(graph.order):
             if _broken(node):
                 facts.breaks = _node(node)
@@ -171,6 +180,7 @@ class Losses:
                     facts.breaks.site = lines[place]
                 if facts.breaks.site is not None:
                     return
+                self.broken.setdefault(facts.number, (names, place))
 
     def _rectified(self, facts: LossFacts, graph: Graph) -> None:
         """Note which ReLUs give nothing but zeros."""
@@ -189,15 +199,23 @@ class Losses:
                 one.since = -1
 
     def _retention(self, facts: LossFacts, roots: list[Tensor]) -> None:
-        step = max((one.steps for one in self.watch.record.optimizers), default=0)  # models side by side step together
-        self.alive = [(when, ref) for when, ref in self.alive if ref() is not None]
-        facts.retained = max(facts.retained, len({when for when, _ in self.alive if when < step}))
+        """Count the earlier steps of which the graph of a loss, or what a model computed for it, is there still."""
+        optimizers = self.watch.record.optimizers
+        began = self.began.setdefault(facts.number, {one.number: one.steps for one in optimizers})
+        # Of several optimizers the one that stepped most since: models side by side step together.
+        step = max((one.steps - began.get(one.number, 0) for one in optimizers), default=0)
+        self.alive = [one for one in self.alive if one[2]() is not None]
+        earlier = {when for loss, when, _ in self.alive if loss == facts.number and when < step}
+        facts.retained = max(facts.retained, len(earlier))
+        if len(self.alive) >= 100:
+            return
         for root in roots:
-            if root.grad_fn is not None and len(self.alive) < 50:
+            if root.grad_fn is not None:
                 sentinel = Sentinel()
                 node: Any = root.grad_fn
                 node.metadata[f"{MARK} root"] = sentinel
-                self.alive.append((step, weakref.ref(sentinel)))
+                self.alive.append((facts.number, step, weakref.ref(sentinel)))
+        self.alive.extend((facts.number, step, weakref.ref(call)) for call in self.watch.calls.reached_last[:4])
 
     def conclude(self) -> None:
         self.describe()
@@ -373,8 +391,9 @@ class Graph:
     def broadcasts(self) -> list[Node]:
         """Return operations between root and model that blew (N, 1) and (N,) up to (N, N)."""
         found: list[Node] = []
+        averaged = self._averaged()
         for node in self._near_root():
-            if not node.name().startswith(ELEMENTWISE):
+            if not node.name().startswith(ELEMENTWISE) or node in averaged:
                 continue
             shape = _shape(node)
             if len(shape) != 2 or not shape[0] == shape[1] > 1:
@@ -386,6 +405,16 @@ class Graph:
                 continue  # shaped into a column on purpose: pairs
             if (len(sides) == 1 and (column or row)) or (column and row):
                 found.append(Node(node.name(), _site(node), shape, [given for _, given in sides]))
+        return found
+
+    def _averaged(self) -> set[Any]:
+        """Return sums of which the mean is taken as they are: that of all a[i] + b[j] is that of all a[i] + b[i]."""
+        found: set[Any] = set()
+        level = [n for node in self._near_root() if node.name().startswith("Mean") for n, _ in node.next_functions]
+        while level:
+            sums = [n for n in level if n is not None and n not in found and n.name().startswith(SUMS)]
+            found.update(sums)
+            level = [n for node in sums for n, _ in node.next_functions]
         return found
 
     def ends(self) -> list[Node]:

@@ -132,7 +132,7 @@ class Keeping:
         facts.model = next((k.facts.number for k in self.watch.calls.known.values() if k.module() is module), -1)
         self.watch.record.loads.append(facts)
         if facts.matched and not facts.itself:
-            self.watch.steps.parameters.loaded(module.parameters())
+            self.watch.steps.parameters.loaded(changed_by(module, given))
             if step == 0:
                 self._is_pretrained(module)
 
@@ -253,6 +253,18 @@ class Keeping:
 
     def conclude(self) -> None:
         """Nothing is left over."""
+
+
+def changed_by(module: nn.Module, given: Mapping[str, Tensor]) -> list[nn.Parameter]:
+    """Return the parameters that are about to get other values: a model that is given back its own has loaded nothing."""
+    found: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        value = given.get(name)
+        if value is not None and value.shape == parameter.shape:
+            one, other = sample(parameter), sample(value)
+            if one.shape != other.shape or not torch.equal(one, other.to(one)):
+                found.append(parameter)
+    return found
 
 
 def is_metric(kind: type) -> bool:

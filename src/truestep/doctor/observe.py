@@ -179,8 +179,6 @@ class Watch:
     def event(self, kind: str, of: int = -1, **facts: Any) -> Event | None:
         """Take note that something happened, and of where while the first steps are kept."""
         self.happened.add((kind, of))
-        self.steps.order += 1
-        self.steps.latest[kind] = self.steps.order
         if not self.steps.keeps_events:
             return None
         event = Event(kind, sites.here(), of, facts)

@@ -287,7 +287,7 @@ def _mixing(twin: nn.Module, args: Any, kwargs: Any, dim: int = 0) -> dict[str, 
         "dim": dim,
         "output": output,
     }
-    if moved > MIXED or own < MIXED:
+    if moved > MIXED / 100 or own < MIXED:
         statistic = ""  # what was last made of all examples together
         for (name, site, a, given), (_, _, b, _) in _operations(twin, args, kwargs, changed):
             if a.shape == b.shape and not _confined(a, b, batch):
@@ -313,6 +313,8 @@ def _confined(a: Tensor, b: Tensor, batch: int) -> bool:
 def _confined_to(a: Tensor, b: Tensor, batch: int, length: int, cut: int) -> bool:
     """Whether two tensors differ at later places alone; where the place of the text is not clear, they do."""
     places = [dim for dim, size in enumerate(a.shape) if size == length and not (dim == 0 and batch == length)]
+    if a.ndim == 3 and tuple(a.shape[:2]) == (batch, length):
+        places = [1]  # whatever other dimensions are as long by chance
     if len(places) != 1:
         return True  # scores of all places with all, for one
     early = (a - b).transpose(0, places[0])[:cut]

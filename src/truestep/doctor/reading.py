@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import itertools
+import math
 import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from truestep.doctor import flow, sites, source
 from truestep.doctor.record import (
@@ -179,12 +180,19 @@ def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
     """Yield the models in which the examples of a batch change each other's outputs, with what a replay saw.
 
     Only where dimension 0 is certainly the batch: a loader gave as many examples, inputs of three and more dimensions
-    become one row an example, or a model without a sense of order is given other rows in each call. The nodes of a graph and the steps of one long series are no examples.
+    become one row an example, or a model without a sense of order is given other rows in each call. The nodes of a graph
+    and the steps of one long series are no examples. What makes (a, batch, b) (batch, a * b) scrambles them whatever they
+    are, and however little it does at first.
     """
     for model in record.models:
         probe = model.probes.get("batch") or {}
         moved, own = probe.get("moved", 0), probe.get("own", 0)
-        if not model.reached or moved < min(1e-2, 1e-2 * own) or own < 1e-3 or probe.get("site") is None:
+        if not model.reached or not moved >= 1e-5 or own < 1e-3 or probe.get("site") is None:
+            continue
+        if scrambled(probe):
+            yield model, probe
+            continue
+        if not moved >= min(1e-2, 1e-2 * own):
             continue
         batch, given = probe["batch"], probe["input"]
         loaders = {number for call in model.calls if call.trained for number in call.passes if number >= 0}
@@ -196,6 +204,23 @@ def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
             yield model, probe
 
 
+def judges(model: ModelFacts, generator: ModelFacts) -> bool:
+    """Whether a model that another one feeds learns by itself too, of real examples, with an optimizer of its own."""
+    if not set(model.owned_by) - set(generator.owned_by):
+        return False
+    own = {number for call in model.calls for number in call.losses}
+    shared = {number for call in generator.calls for number in call.losses}
+    return bool(own - shared) or sum(c.trained for c in model.calls) > sum(c.trained for c in generator.calls)
+
+
+def scrambled(probe: dict[str, Any]) -> bool:
+    """Whether the operation that mixed examples took them from dimension 1 to dimension 0 without a transposition."""
+    batch, given, gave = probe["batch"], probe.get("given", ()), probe.get("gave", ())
+    if probe.get("operation") not in ("view", "reshape") or probe["dim"] or len(given) != 3 or given[1] != batch:
+        return False
+    return given[0] not in (1, batch) and gave[0] == batch and gave[1:2] == (given[0] * given[2],)
+
+
 def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
     """Yield the calls of trained models that nothing was learnt from, and whose outputs the script looks at.
 
@@ -205,8 +230,8 @@ def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
     for model in record.models:
         if not (model.reached and model.owned_by):
             continue
-        if any(not set(model.owned_by) & set(record.models[other].owned_by) for other in model.feeds):
-            continue  # a generator, which another optimizer's model judges
+        if any(judges(record.models[other], model) for other in model.feeds):
+            continue
         learning_sites = {call.site for call in model.calls if call.trained}
         for call in model.calls:
             n = call.untrained
@@ -216,7 +241,7 @@ def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
                 continue
             if call.trained and call.consecutive < 4:
                 continue
-            if flow.thrown_away(call.site) or flow.speaks_of(call.stack, ON_PURPOSE):
+            if flow.thrown_away(call.site) or flow.written_over(call.site) or flow.speaks_of(call.stack, ON_PURPOSE):
                 continue
             if call.site not in learning_sites and flow.learnt_from(call.stack, record.losses):
                 continue
@@ -444,14 +469,32 @@ def cleared_by_hand(optimizer: OptimizerFacts) -> Site | None:
     return step
 
 
-def overshot(record: Record) -> bool:
-    """Whether the first steps threw the only loss far up, by changing weights several times over, and it never got better."""
-    losses = [loss for loss in record.losses if loss.times >= 15]
-    optimizers = [one for one in record.optimizers if one.steps]
-    if len(losses) != 1 or len(optimizers) != 1 or not optimizers[0].update_ratios:
-        return False
-    values = [value for _, value in losses[0].values]
-    if len(values) < 15 or not values[0] > 0:
-        return False
-    last = statistics.median(values[-len(values) // 3 :])
-    return optimizers[0].update_ratios[0] > 3 and max(values[:15]) > 30 * values[0] and last > 0.8 * values[0]
+class Overshot(NamedTuple):
+    """What the first steps of an optimizer did to a loss."""
+
+    optimizer: OptimizerFacts
+    loss: LossFacts
+    ratio: float  # change of the weights in one of its first steps, of their size
+    first: float  # the loss ahead of them
+    highest: float
+    last: float
+
+
+def overshot(record: Record) -> Overshot | None:
+    """Return the optimizer whose first steps changed weights several times over and threw a loss far up, if there is one."""
+    for optimizer in sorted(record.optimizers, key=lambda one: -max(one.update_ratios[:1], default=0.0)):
+        ratio = max(optimizer.update_ratios[:3], default=0.0)
+        for loss in record.losses:
+            values = [value for step, value in loss.values if step >= optimizer.first_step and math.isfinite(value)]
+            if ratio <= 1 or len(values) < 5 or loss.times < 15 or loss.site not in optimizer.backward_sites:
+                continue
+            first, highest, last = values[0], max(values[:15]), statistics.median(values[-len(values) // 3 :])
+            kinds = {op.kind for op in loss.ops}
+            supervised = bool(kinds) and kinds <= set(KINDS) and first > 0
+            if any(gradient > 1_000 * weights for _, gradient, weights in optimizer.gradient_norms[:1]):
+                continue  # it is not the rate that is too large
+            thrown = supervised and ratio > 3 and highest > 10 * first
+            lost = supervised and highest > 3 * first and last > 0.8 * first
+            if thrown or lost or (ratio > 3 and last > 100 * max(first, 1.0)):
+                return Overshot(optimizer, loss, ratio, first, highest, last)
+    return None

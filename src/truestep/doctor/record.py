@@ -93,6 +93,9 @@ class OptimizerFacts:
     unchanged: list[float] = field(
         default_factory=list
     )  # of looked-at steps at a rate above 0: share of 16-bit numbers with a gradient that stayed
+    gradient_norms: list[tuple[int, float, float]] = field(
+        default_factory=list
+    )  # (step, norm of all gradients that it was to apply, of their weights), looked-at steps
     update_ratios: list[float] = field(default_factory=list)  # median of |change| / |weight|, looked-at steps
 
 
@@ -140,6 +143,7 @@ class ModelFacts:
         default_factory=list
     )  # weight matrices whose rows were all the same at the first call, and not 0
     zero: list[str] = field(default_factory=list)  # those that were 0
+    even: list[str] = field(default_factory=list)  # all weights of two dimensions or more, if each was one number
     ordered: bool = True  # it has recurrent, convolutional or attention layers, or the user's own code in their place
     matrices: int = 0  # weight matrices with several rows
     feeds: set[int] = field(default_factory=set)  # models that stood between it and a loss in a backward
@@ -148,6 +152,7 @@ class ModelFacts:
     )
     pretrained: bool = False  # weights were loaded into it before the first step
     owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
+    flagged: list[str] = field(default_factory=list)  # parts that were given an attribute of that name, which is True
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
     shared: list[tuple[str, str, int, Site | None]] = field(
         default_factory=list
@@ -178,8 +183,11 @@ class ParameterFacts:
     reached: int = 0  # looked-at backwards that reach it
     losses: set[int] = field(default_factory=set)  # their numbers
     evaluating: int = 0  # looks in which its module was in evaluation mode
+    reached_evaluating: int = 0  # of those, at a backward that reaches it
     frozen: int = 0  # looks in which it did not ask for a gradient
     unfrozen: bool = False  # and asked for one later
+    frozen_since: int = -1  # optimizer steps at the first look in which it did not, if it never did again
+    fresh: bool = False  # it was frozen with the random values that PyTorch makes its layer with
     optimizers: set[int] = field(default_factory=set)  # that were ever given it
     steps_looked_at: int = 0  # of an optimizer that has it
     gradients: int = 0  # of those, with a gradient that is not all zero
@@ -194,6 +202,7 @@ class ParameterFacts:
     call_sites: list[Site] = field(
         default_factory=list
     )  # the user's lines on the stack of the first call, innermost first
+    gradient_sites: list[Site] = field(default_factory=list)  # likewise, of the first with gradients on
 
 
 @dataclass
@@ -390,8 +399,9 @@ class ClipFacts:
     times: int = 0  # calls that were looked at: the first ones, and ever fewer
     optimizer: int = -1  # whose gradients the last of them clipped, if it was one's
     of_nothing: int = 0  # calls in which no tensor had a gradient, or there was none
-    after_step: int = 0  # calls with no backward since the last step
-    before_backward: int = 0  # calls after the gradients were cleared, or ahead of the first backward
+    placed: int = 0  # calls of which it is known what came before, those of the first steps
+    after_step: int = 0  # of those, with no backward since the last step
+    before_backward: int = 0  # of those, after the gradients were cleared, or ahead of the first backward
     still_scaled: int = 0  # calls on gradients that a scaler had not unscaled
     exhausted: int = 0  # calls with a generator that was used up
 

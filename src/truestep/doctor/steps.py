@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WINDOWS = 24  # steps of an optimizer whose events are kept
 READ = 50  # steps, up to which gradients are read wherever they matter
+MANY = 2_000  # tensors of an optimizer whose norms are taken
 SMALL = 1_000_000  # elements of a tensor that is worth comparing
 
 
@@ -48,7 +49,6 @@ class Seen:
     facts: OptimizerFacts
     optimizer: weakref.ref[Optimizer]
     since: list[Event] = field(default_factory=list)
-    stepped_at: int = 0  # among all events
     looks: bool = True  # whether its next step is looked at closely
     used: list[Used] = field(default_factory=list)
     stale_at: Site | None = None  # where a backward added to gradients that were used already
@@ -70,6 +70,7 @@ class Seen:
         False  # another optimizer has stepped since then: the backward was its, and what came here a side effect
     )
     clears: int = 0  # since the last step, of gradients that no step had used
+    cleared: bool = False  # since the last step
     lost: Site | None = None  # where gradients that no step had used were cleared last
     lost_backward: Site | None = None
     backwards: int = 0  # since the last step, to whatever parameters
@@ -113,8 +114,6 @@ class Steps:
         self.scaled_backward = False
         self.in_scaler = False
         self.unscaled: set[int] = set()
-        self.order = 0  # events so far
-        self.latest: dict[str, int] = {}  # the last event of each kind
         self.keeps_events = False  # whether any optimizer's windows are still being filled: the first steps of each
         self.parameters = Parameters(watch)
 
@@ -146,7 +145,7 @@ class Steps:
         if found is None or found.optimizer() is not optimizer:
             facts = OptimizerFacts(len(self.watch.record.optimizers), type(optimizer).__name__, None)
             self.watch.record.optimizers.append(facts)
-            found = self.seen[id(optimizer)] = Seen(facts, weakref.ref(optimizer), stepped_at=self.order)
+            found = self.seen[id(optimizer)] = Seen(facts, weakref.ref(optimizer))
             self.keeps_events = self.keeps_events or facts.number < 8
         return found
 
@@ -180,10 +179,19 @@ class Steps:
     def _pre(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         seen = self.of(optimizer)
         if seen.looks:
+            self._norms(seen)
             seen.before = [
                 (parameter, parameter.detach().clone())
                 for parameter, _ in zip((p for p in seen.parameters() if p.numel() <= SMALL), range(6), strict=False)
             ]
+
+    @staticmethod
+    def _norms(seen: Seen) -> None:
+        """Note how large the gradients are that a step is about to apply, and their weights."""
+        own = [p for p in seen.parameters() if p.grad is not None and p.is_floating_point()]
+        if own and len(own) <= MANY:
+            norms = norm_of([p.grad for p in own if p.grad is not None]), norm_of(own)
+            seen.facts.gradient_norms.append((seen.facts.steps + 1, *norms))
 
     def _post(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         watch, seen = self.watch, self.of(optimizer)
@@ -208,7 +216,6 @@ class Steps:
             facts.windows.append(Window([*seen.since], facts.steps == 1))
             self.keeps_events = any(len(one.windows) < WINDOWS for one in watch.record.optimizers[:8])
         seen.since = []
-        seen.stepped_at = self.order
 
         with_gradients = seen.first(3)
         facts.without_gradients += not with_gradients
@@ -236,7 +243,7 @@ class Steps:
             facts.scaled += 1
         facts.through_scaler += self.in_scaler
         seen.is_stale, seen.stale_at, seen.lost, seen.lost_backward, seen.backwards = False, None, None, None, 0
-        seen.clears = 0
+        seen.clears, seen.cleared = 0, False
         still = [call for call in seen.learnt if not call.training]
         if still and len(still) < len(seen.learnt):
             for call in {id(call): call for call in still}.values():
@@ -405,6 +412,7 @@ class Steps:
             seen.lost, seen.lost_backward = sites.here(), next(iter(seen.fresh))
             seen.clears += 1
         facts.clears += 1
+        seen.cleared = True
         if seen.by_line:
             facts.dropped[max(seen.by_line.values())] += 1
         seen.by_line.clear()
@@ -452,9 +460,10 @@ class Steps:
         if tensors is not None and came and not any(p.grad is not None for p in tensors):
             facts.of_nothing += 1
         facts.exhausted += getattr(parameters, "gi_frame", self) is None
+        facts.placed += 1
         if owners and not came:
-            began = max(self.latest.get("forward", 0), self.latest.get("clear", 0))
-            if any(began > seen.stepped_at for seen in owners) or not any(seen.facts.steps for seen in owners):
+            forward = bool(self.watch.calls.waiting()[0])  # a call whose backward is still to come
+            if forward or any(seen.cleared or not seen.facts.steps for seen in owners):
                 facts.before_backward += 1
             else:
                 facts.after_step += 1
@@ -507,6 +516,11 @@ class Steps:
         for seen in self.seen.values():
             seen.facts.left_over = max(seen.by_line.values(), default=0)
         self.parameters.conclude()
+
+
+def norm_of(tensors: list[Tensor]) -> float:
+    norms = [(t._values() if t.is_sparse else t).detach().float().norm().cpu() for t in tensors]
+    return float(torch.stack(norms).norm())
 
 
 def worth_comparing(parameter: Tensor) -> bool:
