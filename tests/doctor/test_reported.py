@@ -141,6 +141,19 @@ for _ in range(3):
     train(train_loader)
     test(test_loader)
 """,
+    "a weighted sum by the examples of the loader's dataset": """
+for _ in range(3):
+    total = hits = 0.0
+    for x, y in train_loader:
+        out = model(x)
+        loss = loss_fn(out, y)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        total += loss.item() * x.size(0)
+        hits += (out.argmax(1) == y).sum().item()
+    print(total / len(train_loader.dataset), hits / len(train_loader.dataset))
+""",
     "a weighted sum by the batches and their size": """
 for _ in range(3):
     total = 0.0
