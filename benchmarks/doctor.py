@@ -1,9 +1,9 @@
 """How much the doctor finds, and what it says of correct scripts.
 
-    python benchmarks/doctor.py [--mutants FOLDER] [--each N] [--corpus] [--others BIN] [--jobs 2] [--out docs/doctor-figures.md] [--misses FILE]
+    python benchmarks/doctor.py [--mutants FOLDER] [--each N] [--rules A,B] [--corpus] [--others BIN] [--jobs 2] [--out docs/doctor-figures.md] [--misses FILE]
 
 `--mutants` takes the folder that `benchmarks/mutation/mutate.py` wrote and ran: silent mutants that are not equivalent.
-`--each` draws at most that many of each rule, by the hash of their names. `--corpus` adds the pairs and correct scripts of
+`--each` draws at most that many of each rule, by the hash of their names; `--rules` takes those of some rules. `--corpus` adds the pairs and correct scripts of
 tests/doctor. A mutant counts as found if the first finding is the planted rule or one that its operator allows, and as on
 its line if that finding stands on a marked line. Any other error or warning on a broken script counts as false too. `--others` asks other tools about the same scripts
 (doctor_others.py says how they are judged); `--only-others` leaves the doctor out, for a quick look.
@@ -44,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--mutants", type=Path, help="a folder of mutate.py's, with its manifest")
     parser.add_argument("--each", type=int, default=10**9, help="mutants of each rule at most")
+    parser.add_argument("--rules", type=lambda text: set(text.split(",")), help="planted rules, of mutants: a,b")
     parser.add_argument("--corpus", action="store_true", help="the pairs and correct scripts too")
     parser.add_argument("--others", type=Path, help="bin folder of other tools, to ask them too")
     parser.add_argument("--only-others", action="store_true", help="and not the doctor")
@@ -58,7 +59,7 @@ def main() -> None:
     doctors: dict[str, int] = {}  # by rule: what the doctor found
     right = corpus_right() if options.corpus else []
     if options.mutants:
-        chosen, of = choose(options.mutants, options.each)
+        chosen, of = choose(options.mutants, options.each, options.rules)
         planted += [(options.mutants / one["path"], [(one["rule"], n) for n in one["lines"]]) for one in chosen]
         if not options.only_others:
             scores = mutants(options.mutants, chosen, options.jobs, said)
@@ -88,10 +89,11 @@ def add(totals: dict[str, int], scores: dict[str, Score]) -> None:
         totals[rule] = totals.get(rule, 0) + one.found
 
 
-def choose(folder: Path, each: int) -> tuple[list[dict[str, Any]], int]:
+def choose(folder: Path, each: int, rules: set[str] | None) -> tuple[list[dict[str, Any]], int]:
     """Return the silent mutants to try, and of how many they were drawn."""
     manifest = json.loads((folder / "manifest.json").read_text())
     entries = [one for one in manifest["mutants"] if one["exit_code"] == 0 and not one.get("equivalent")]
+    entries = [one for one in entries if rules is None or one["rule"] in rules]
     by_rule = defaultdict(list)
     for one in sorted(entries, key=lambda one: hashlib.sha256(one["path"].encode()).hexdigest()):
         if len(by_rule[one["rule"]]) < each:

@@ -830,10 +830,18 @@ def _(s: Script) -> Iterator[list[Edit]]:
             yield [s.mark(call), s.replace(dimension, "0")]
 
 
+def made_as(s: Script, thing: ast.expr) -> list[ast.Call]:
+    """The calls whose result is assigned to a name or attribute."""
+    made = [n.value for n in s.nodes if isinstance(n, ast.Assign) and s.text(n.targets[0]) == s.text(thing)]
+    return [call for call in made if isinstance(call, ast.Call)]
+
+
 @operator("normalized-over-batch", "softmax-over-batch", ["examples-mixed-in-batch"])
 def _(s: Script) -> Iterator[list[Edit]]:
     for loss in s.training_losses("ce"):
-        if isinstance(loss.node, ast.Call) and not loss.node.keywords and s.maker_of(loss.output):
+        plain = isinstance(loss.node, ast.Call) and not loss.node.keywords
+        # what its class was told, such as the padding to ignore, would be lost: a second mistake
+        if plain and not any(made.keywords for made in made_as(s, loss.node.func)) and s.maker_of(loss.output):
             output, target = s.text(loss.output), s.text(loss.target)
             nll = f"{s.nn}.functional.nll_loss({MARK}{output}.log_softmax(dim=0), {target})"
             yield [s.replace(loss.node, nll)]
@@ -842,7 +850,9 @@ def _(s: Script) -> Iterator[list[Edit]]:
 @operator("softmax-of-one-column", "softmax-over-one-class")
 def _(s: Script) -> Iterator[list[Edit]]:
     for call in s.called("sigmoid"):
-        if s.in_module(call) and s.training_losses("bce"):
+        layers = made_as(s, call.args[0].func) if isinstance(call.args[0], ast.Call) else []
+        one_column = any(len(layer.args) > 1 and s.text(layer.args[1]) == "1" for layer in layers)
+        if one_column and s.in_module(call) and s.training_losses("bce"):
             yield [s.replace(call, f"{MARK}{s.torch}.softmax({s.text(call.args[0])}, dim=1)")]
 
 
@@ -878,9 +888,9 @@ def _(s: Script) -> Iterator[list[Edit]]:
 def _(s: Script) -> Iterator[list[Edit]]:
     for call in s.calls:
         if isinstance(call.func, ast.Attribute) and call.func.attr == "masked_fill" and s.in_module(call):
-            yield [s.replace(call, MARK + s.text(call.func.value))]
             following = s.block(s.statement(call))
             after = following[following.index(s.statement(call)) + 1]
+            yield [s.replace(call, MARK + s.text(call.func.value)), s.mark(after)]
             yield [s.without(s.statement(call)), s.mark(after)]
         if s.keyword(call, "attn_mask") and s.in_module(call):
             yield [s.mark(call), s.without_keyword(call, "attn_mask")]
@@ -1523,6 +1533,10 @@ INITIAL = ["units-dead", "learning-rate-too-high", "gradients-exploding"]
 @operator("all-weights-one-number", "initial-weights-identical", INITIAL)
 def _(s: Script) -> Iterator[list[Edit]]:
     for assignment, _, model in optimized(s):
+        kind = s.models.get(model)
+        # Outputs alone may begin alike: their targets give each a gradient of its own.
+        if isinstance(kind, ast.ClassDef) and set(s.children(kind)) == set(linear_children(s, kind)) - chained(s, kind):
+            continue
         for value in ("0.1", "0.5"):
             yield [
                 s.before(
@@ -1533,12 +1547,31 @@ def _(s: Script) -> Iterator[list[Edit]]:
             ]
 
 
+def chained(s: Script, kind: ast.ClassDef) -> set[str]:
+    """Return the linear layers of a class whose number of outputs is another's number of inputs, as they are written."""
+    init = s.method(kind, "__init__")
+    sizes = {
+        f".{a.targets[0].attr}": [s.text(size) for size in a.value.args[:2]]
+        for a in (s.inside(init, ast.Assign) if init else [])
+        if isinstance(a.targets[0], ast.Attribute) and isinstance(a.value, ast.Call) and len(a.value.args) >= 2
+    }
+    layers = [layer for layer in linear_children(s, kind) if layer in sizes]
+    return {one for one in layers if any(sizes[one][1] == sizes[other][0] for other in layers if other != one)}
+
+
 @operator("one-layer-one-number", "initial-weights-identical", INITIAL)
 def _(s: Script) -> Iterator[list[Edit]]:
     for kind in s.modules.values():
         init = s.method(kind, "__init__")
         children = linear_children(s, kind)
-        for child in children[:2] if init and len(children) > 1 else []:
+        single = {
+            f".{a.targets[0].attr}"
+            for a in (s.inside(init, ast.Assign) if init else [])
+            if isinstance(a.targets[0], ast.Attribute)
+            and isinstance(a.value, ast.Call)
+            and [s.text(size) for size in a.value.args[1:2]] == ["1"]
+        }  # one unit is like no other
+        for child in [one for one in children[:2] if one not in single] if init and len(children) > 1 else []:
             last = init.body[-1]
             yield [s.after(last, f"{MARK}{s.nn}.init.constant_(self{child}.weight, 0.1)")]
 

@@ -486,6 +486,38 @@ def _print_bundled(*, json: bool) -> None:
 
 
 @app.command
+@_with_recipe()
+def eject(
+    folder: Path | None = None,
+    /,
+    *,
+    recipe: Path | None = None,
+    source: str | None = None,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("train.py"),
+    **options: Any,
+) -> None:
+    """Write a run as one plain PyTorch script that ends with the same weights and imports nothing of truestep.
+
+    Example: truestep eject runs/digits -o train.py, then python train.py --out FOLDER
+
+    What can't be written plainly is refused, with the reason.
+
+    Args:
+        folder: of a finished run.
+        recipe: or a recipe.toml, of which choices may be changed by options.
+        source: the data, for a recipe that names none; or the code that gives them, which a file alone may not have run.
+        out: the script to write, a new file.
+    """
+    choices = _choices(options) | ({} if source is None else {"data.source": source})
+    (Recipe.from_toml(recipe) if recipe else Recipe()).changed(choices)  # wrong choices are said at once
+
+    from truestep.eject import eject as write
+
+    written = write(folder, recipe=recipe, out=out, said=choices)
+    print(f"script    {written}\nnext      python {written} --out FOLDER", file=sys.stderr)
+
+
+@app.command
 def doctor(
     script: str | None = None,
     /,

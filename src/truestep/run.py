@@ -205,7 +205,7 @@ def _run(
     objective = choose_objective(recipe, data)
     check_monitor(objective, recipe.train.monitor)
     recipe = resolve(recipe, data, device)
-    size = _count_weights(recipe)
+    size = count_weights(recipe)
     if not size:
         raise InputError(f"model '{recipe.model.name}': expected weights to learn, found none.")
     threads, reason = choose_threads(size, recipe.run.threads)
@@ -414,7 +414,7 @@ def evaluate_folder(
             raise InputError(f"split: expected train, valid or test, found '{split}'.")
         if not recipe.data.source:
             raise InputError(f"{path}: this run's data came from Python. Give a labelled file to evaluate on.")
-        data = _same_data(path, recipe)
+        data = same_data(path, recipe)
         if not len(part := data.splits[split]):
             raise InputError(f"split: this run has no {split} rows.")
         batches = _held_out(predictor, part)
@@ -447,7 +447,7 @@ def look_at_folder(path: Path | str, *, model: str | None = None, show: bool = F
     if not recipe.data.source:
         raise InputError(f"{path}: this run's data came from Python; its report says what was understood of them.")
     # Its recipe names the task, whoever chose it; the model remembers why.
-    data = replace(_same_data(path, recipe, show=show), target=predictor.target)
+    data = replace(same_data(path, recipe, show=show), target=predictor.target)
     return overview.describe(data) | {"suspects": overview.doubts(predictor, data)}
 
 
@@ -457,7 +457,7 @@ def _code_refused(path: Path, recipe: Recipe, instead: str) -> RefusedError:
     )
 
 
-def _same_data(path: Path, recipe: Recipe, *, show: bool = False) -> Data:
+def same_data(path: Path, recipe: Recipe, *, show: bool = False) -> Data:
     """Read the data of a run again, if it is still what it was."""
     data = load_data(recipe, recipe.data.source, show=show)
     if folder.read_json(path / "environment.json").get("data_sha256") != resumption.fingerprint(data):
@@ -473,7 +473,7 @@ def load_data(recipe: Recipe, source: Any, *, show: bool = False) -> Data:
         return load(source, recipe.data, task=recipe.objective.name, seed=recipe.run.seed, progress=counter)
 
 
-def _count_weights(recipe: Recipe) -> int:
+def count_weights(recipe: Recipe) -> int:
     """Return how many weights the model has, without making them where that is possible."""
     try:
         with torch.device("meta"):

@@ -25,7 +25,66 @@ class Net(nn.Module):
 
 """
 
+FREEZING = """
+def validate(net):
+    net.eval()
+    net.body.requires_grad_(False){mark}
+    with torch.no_grad():
+        return sum((net(x).argmax(1) == y).sum() for x, y in held_out)
+
+net = Net()
+optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+for epoch in range(4):
+    net.train()
+    for x, y in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    validate(net){after}
+"""
+LATER = """
+net = Net()
+net.body.requires_grad_(False)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for epoch in range(4):
+    if epoch == 2:
+        net.body.{how}
+    for x, y in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+"""
+UNROLLED = """
+cell, head = nn.Linear(8, 8), nn.Linear(8, 3)
+nn.init.normal_(cell.weight, std={std})
+optimizer = torch.optim.SGD([*cell.parameters(), *head.parameters()], lr=1e-3)
+for epoch in range(3):
+    for x, y in loader:
+        state = x
+        for _ in range(16):
+            state = cell(state)
+        optimizer.zero_grad()
+        F.cross_entropy(head(state), y).backward(){mark}
+        {clip}
+        optimizer.step()
+"""
+
 BROKEN = {
+    "frozen-by-accident": [
+        NET + FREEZING.format(mark="  # <- here", after=""),
+        NET + LATER.format(how="requires_grad = True  # <- here"),
+    ],
+    "gradients-exploding": [UNROLLED.format(std=1.0, mark="  # <- here", clip="")],
+    "scheduler-per-epoch-meant-per-batch": [
+        """
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)  # <- here
+for epoch in range(4):
+    for x, y in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+""",
+    ],
     "loss-detached": [
         STEPS
         + """\
@@ -292,6 +351,26 @@ for epoch in range(3):
 }
 
 CORRECT = {
+    "what an evaluation froze is let go again": NET
+    + FREEZING.format(mark="", after="\n    net.body.requires_grad_(True)"),
+    "a part that is frozen after the first epoch": NET
+    + FREEZING.format(mark="", after="\n    if epoch == 0:\n        net.body.requires_grad_(False)").replace(
+        "    net.body.requires_grad_(False)\n    with", "    with"
+    ),
+    "a part that is unfrozen after a warm-up": NET + LATER.format(how="requires_grad_(True)"),
+    "large gradients that are clipped": UNROLLED.format(
+        std=0.7, mark="", clip="nn.utils.clip_grad_norm_([*cell.parameters(), *head.parameters()], 1.0)"
+    ),
+    "a schedule that only a later epoch would step": """
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+for epoch in range(4):
+    for x, y in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    if epoch > 10:
+        scheduler.step()
+""",
     "sharpness-aware": """
 def closure(x, y):
     loss = F.cross_entropy(model(x), y)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from truestep.doctor import sites
-from truestep.doctor.reading import VIEWS
-from truestep.doctor.record import LossFacts, LossOp, Node, Rectified, Site, looked_at
+from truestep.doctor.reading import SELECTIONS, VIEWS
+from truestep.doctor.record import LossFacts, LossOp, Node, Rectified, Site
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -42,6 +42,7 @@ SUMS = ("AddBackward0", "SubBackward0", "RsubBackward1", "NegBackward0")
 CHAIN = 12  # operations that are followed from a loss's input
 NODES = 20_000  # of a graph that are walked
 TRACED = 3  # backwards whose operations remember the line that made them
+KEPT = 60  # backwards of a line, at each of which is looked for graphs of earlier ones
 LATER = 6  # lines of a backward whose second graph is traced, wherever in the run they come
 MARK = "truestep"
 
@@ -60,9 +61,11 @@ class Losses:
         self.traced = TRACED  # the number of backwards up to which operations are traced
         self.inside = False  # a backward is under way
         self.was = (False, True)
-        self.alive: list[tuple[int, weakref.ref[Sentinel]]] = []
+        self.alive: list[tuple[int, int, weakref.ref[Any]]] = []  # (loss, step, what dies with a graph of it)
+        self.began: dict[int, dict[int, int]] = {}  # by loss: steps of each optimizer at its first backward
         self.reached: set[int] = set()  # ids of the parameters that any looked-at backward has reached
         self.reached_tensors: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
+        self.broken: dict[int, tuple[list[str], int]] = {}  # by loss: operations of a graph, and which of them
         self.lines: dict[
             int, tuple[list[str], list[Site | None]]
         ] = {}  # of the operations of a graph, while they are traced
@@ -99,14 +102,18 @@ class Losses:
         keep = args[1] if len(args) > 1 else kwargs.get("retain_graph")
         create = args[2] if len(args) > 2 else kwargs.get("create_graph")
         facts.retain_graph += bool(keep) and not create
-        used = watch.steps.before_backward()
+        looks = watch.looks(facts.times)
+        used = watch.steps.before_backward(looks=looks)
         for root in roots:
-            if root.numel() == 1 and root.is_floating_point() and (root.device.type == "cpu" or looked_at(facts.times)):
+            if root.numel() == 1 and root.is_floating_point() and (looks or root.device.type == "cpu"):
                 self._value(facts, float(root.detach()))
-        if looked_at(facts.times) or watch.calls.unknown(facts):
+        waiting = watch.calls.waiting()
+        if looks or watch.calls.unknown(facts, waiting):
             self._look(facts, roots)
         else:
-            watch.calls.assume_trained(facts)
+            watch.calls.assume_trained(facts, waiting)
+        if facts.times <= KEPT or looks:
+            self._retention(facts, roots)
         return facts, site, used
 
     def _after(self, said: tuple[LossFacts, Site | None, Any] | None, _: Any, *__: Any, **___: Any) -> None:
@@ -149,13 +156,12 @@ class Losses:
             facts.ops.extend(graph.losses(watch.calls.texts()))
             watch.calls.learn_from(facts.ops)
         self._rectified(facts, graph)
-        if facts.breaks is None and (facts.looked_at <= 12 or facts.not_finite):
+        if (facts.breaks is None or facts.breaks.site is None) and (facts.looked_at <= 12 or facts.not_finite):
             self._breaks(facts, graph)
         if len(facts.broadcasts) < 20:
             facts.broadcasts.extend(graph.broadcasts())
         if len(facts.ends) < 60:
             facts.ends.extend(graph.ends())
-        self._retention(facts, roots)
 
     def _breaks(self, facts: LossFacts, graph: Graph) -> None:
         """Note an operation that was given what it has no finite answer or gradient for."""
@@ -163,6 +169,10 @@ class Losses:
         known, lines = self.lines.get(facts.number, ([], []))
         if self.tracing and not lines and len(names) <= 3_000:
             known, lines = self.lines[facts.number] = (names, [_site(node) for node in graph.order])
+        before, broken = self.broken.get(facts.number, ([], 0))
+        if facts.breaks is not None and before == names == known:  # what broke in an earlier graph of this kind
+            facts.breaks.site = lines[broken]
+            return
         for place, node in enumerate(graph.order):
             if _broken(node):
                 facts.breaks = _node(node)
@@ -170,6 +180,7 @@ class Losses:
                     facts.breaks.site = lines[place]
                 if facts.breaks.site is not None:
                     return
+                self.broken.setdefault(facts.number, (names, place))
 
     def _rectified(self, facts: LossFacts, graph: Graph) -> None:
         """Note which ReLUs give nothing but zeros."""
@@ -188,15 +199,23 @@ class Losses:
                 one.since = -1
 
     def _retention(self, facts: LossFacts, roots: list[Tensor]) -> None:
-        step = max((one.steps for one in self.watch.record.optimizers), default=0)  # models side by side step together
-        self.alive = [(when, ref) for when, ref in self.alive if ref() is not None]
-        facts.retained = max(facts.retained, len({when for when, _ in self.alive if when < step}))
+        """Count the earlier steps of which the graph of a loss, or what a model computed for it, is there still."""
+        optimizers = self.watch.record.optimizers
+        began = self.began.setdefault(facts.number, {one.number: one.steps for one in optimizers})
+        # Of several optimizers the one that stepped most since: models side by side step together.
+        step = max((one.steps - began.get(one.number, 0) for one in optimizers), default=0)
+        self.alive = [one for one in self.alive if one[2]() is not None]
+        earlier = {when for loss, when, _ in self.alive if loss == facts.number and when < step}
+        facts.retained = max(facts.retained, len(earlier))
+        if len(self.alive) >= 100:
+            return
         for root in roots:
-            if root.grad_fn is not None and len(self.alive) < 50:
+            if root.grad_fn is not None:
                 sentinel = Sentinel()
                 node: Any = root.grad_fn
                 node.metadata[f"{MARK} root"] = sentinel
-                self.alive.append((step, weakref.ref(sentinel)))
+                self.alive.append((facts.number, step, weakref.ref(sentinel)))
+        self.alive.extend((facts.number, step, weakref.ref(call)) for call in self.watch.calls.reached_last[:4])
 
     def conclude(self) -> None:
         self.describe()
@@ -282,6 +301,15 @@ class Graph:
             op = LossOp(
                 kind, _site(inner), "", chain[0].shape, _shape(inner), chain, {"by_hand": True}, self.depth[node]
             )
+            above = [one for one in self.order if any(n is node for n, _ in one.next_functions)]
+            nearer = {one.name()[:3] for one in self.order if self.depth[one] < self.depth[node] - 1}
+            alone = not nearer & {
+                "Sub",
+                "Rsu",
+                "Neg",
+            }  # else it may be the distance of two samples, less those within each
+            if alone and len(above) == 1 and above[0].name().startswith(("Mean", "Sum")):
+                op.facts["all_pairs"] = _all_pairs(_saved(node, "self"), chain[0].shape)
             last = given[0]
             while last.name() in VIEWS and last.next_functions[0][0] is not None:
                 last = last.next_functions[0][0]
@@ -307,12 +335,13 @@ class Graph:
             target = _saved(product, "self")
             if not product.name().startswith("MulBackward") or len(given) != 1 or target is None or target.ndim < 2:
                 continue
-            if target.shape[-1] < 2 or _sums(target) > 1e-3 or bool((target < 0).any()):
+            over_batch = target.ndim == 2 and _sums(target) > 1e-3 and _sums(target.T) < 1e-3
+            if target.shape[-1] < 2 or (_sums(target) > 1e-3 and not over_batch) or bool((target < 0).any()):
                 continue
             chain = [_node(given[0]), *_chain(given[0])]
             op = LossOp("kl_div", _site(node), "", chain[0].shape, tuple(target.shape), chain, depth=self.depth[node])
             result = _saved(given[0], "result")
-            op.facts |= {"by_hand": True} | _target_facts(target)
+            op.facts |= {"by_hand": True, "targets_over_batch": over_batch} | _target_facts(target)
             if result is not None:
                 op.facts |= _range("input", result) | {"sums": _sums(result.exp()), "raw_sums": _sums(result)}
             found.append(op)
@@ -352,7 +381,7 @@ class Graph:
             op.facts |= _range("input", saved)
             op.facts["target_numbers"] = _distinct_places(target)
             last = node
-            while last is node or last.name() in VIEWS:
+            while last is node or last.name() in VIEWS or last.name() in SELECTIONS:
                 last = next((n for n, _ in last.next_functions if n is not None), None)
                 if last is None:
                     break
@@ -490,6 +519,25 @@ def _distinct_places(values: Tensor) -> int:
     for size, stride in zip(values.shape, values.stride(), strict=True):
         count *= size if stride or size == 1 else 1
     return count
+
+
+def _all_pairs(difference: Tensor | None, given: tuple[int, ...]) -> bool:
+    """Whether a difference is that of each of some outputs with each of some targets, both blown up for it.
+
+    Args:
+        difference: outputs less targets, or the other way round.
+        given: the shape of the outputs.
+    """
+    if difference is None or math.prod(given) >= difference.numel() or difference.numel() > 5_000_000:
+        return False
+    wide = (1,) * (difference.ndim - len(given)) + given
+    added = [dim for dim, size in enumerate(wide) if size == 1 < difference.shape[dim]]
+    close = 1e-4 * difference.abs().max().clamp(min=1e-12)
+    for dim in (dim for dim, size in enumerate(wide) if size > 1):
+        steps = difference.diff(dim=dim)  # those of the outputs alone, if the targets do not change along it
+        if all(bool((steps.diff(dim=other).abs() <= close).all()) for other in added):
+            return all(bool((difference.diff(dim=other).abs() > close).any()) for other in added)
+    return False
 
 
 def _classes(node: Any, logs: Tensor, target: Tensor, texts: list[Text]) -> dict[str, Any]:

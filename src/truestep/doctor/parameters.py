@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MANY = 4_000  # parameters that are kept in mind
 SAMPLE = 64  # numbers of a parameter that are compared
-NOTED = 6  # backwards, before which calls of modules are noted
+NOTED = 12  # backwards, before which calls of modules are noted
 IDLE = 3  # looked-at steps without a gradient, after which one asks who holds a parameter
 
 
@@ -99,11 +99,13 @@ class Parameters:
                 facts.called_without_gradients += not gradients
                 if not facts.call_sites:
                     facts.call_sites = lines
+                if gradients and not facts.gradient_sites:
+                    facts.gradient_sites = lines
 
     def reached(self, loss: LossFacts, leaves: list[Tensor]) -> None:
         """Look at all parameters, ahead of a backward that reaches some leaves."""
         self.noting = self.watch.record.backwards < NOTED
-        places = self._places()
+        places, ids = self._places(), set(map(id, leaves))
         loss.parameters_reached.append(sum(isinstance(leaf, nn.Parameter) or self._has_owner(leaf) for leaf in leaves))
         unplaced: list[Entry] = []
         for leaf in leaves:
@@ -124,8 +126,16 @@ class Parameters:
             facts.foreign = facts.foreign or foreign(part)
             facts.looks += 1
             facts.evaluating += not part.training
+            facts.reached_evaluating += not part.training and id(parameter) in ids
             facts.unfrozen = facts.unfrozen or bool(facts.frozen and parameter.requires_grad)
-            facts.frozen += not parameter.requires_grad
+            if parameter.requires_grad:
+                facts.frozen_since = -1
+                continue
+            if not facts.frozen:
+                facts.fresh = fresh(part, parameter)
+            if facts.frozen_since < 0:
+                facts.frozen_since = self.watch.record.steps
+            facts.frozen += 1
         if any(not entry.facts.optimizers and entry.facts.hidden is None for entry in unplaced) and self.searched < 12:
             self.searched += 1
             self._search({id(entry.tensor()): entry for entry in unplaced})
@@ -169,6 +179,8 @@ class Parameters:
             if root is None:
                 continue
             for prefix, part in root.named_modules():
+                if vars(part).get("requires_grad") is True and prefix not in known.facts.flagged:
+                    known.facts.flagged.append(prefix)
                 for name, parameter in part._parameters.items():
                     if parameter is not None:
                         place = (parameter, known.facts.number, f"{prefix}.{name}" if prefix else name, part)
@@ -216,6 +228,15 @@ def sample(tensor: Tensor) -> Tensor:
     flat = tensor.detach()
     flat = flat.view(-1) if flat.is_contiguous() else flat[:4].reshape(-1)
     return flat[:: max(1, flat.numel() // SAMPLE)][:SAMPLE].clone()
+
+
+def fresh(part: nn.Module, weight: Tensor) -> bool:
+    """Whether a layer's weight is spread just as PyTorch makes it: evenly, out to one over the root of its inputs."""
+    if not isinstance(part, nn.Linear | nn.modules.conv._ConvNd) or weight is not part.weight or weight.numel() < 64:
+        return False
+    bound = (weight.numel() / weight.shape[0]) ** -0.5
+    values = weight.detach().float()
+    return bool(values.abs().max() <= 1.0001 * bound) and abs(float(values.std()) * 3**0.5 / bound - 1) < 0.15
 
 
 def foreign(part: nn.Module) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import itertools
+import math
 import re
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from truestep.doctor import flow, sites, source
 from truestep.doctor.record import (
@@ -40,6 +41,16 @@ VIEWS = {
     "AliasBackward0",
     "TBackward0",
     "ExpandBackward0",
+}
+
+
+SELECTIONS = {  # that give some of the numbers that they are given
+    "GatherBackward0",
+    "SelectBackward0",
+    "IndexBackward0",
+    "IndexSelectBackward0",
+    "MaskedSelectBackward0",
+    "TakeAlongDimBackward0",
 }
 
 
@@ -134,6 +145,11 @@ def through_views(chain: Sequence[Node]) -> Node | None:
     return next((node for node in chain if node.name not in VIEWS), None)
 
 
+def through_selections(chain: Sequence[Node]) -> Node | None:
+    """Return the first operation of a chain that gives other numbers than it was given."""
+    return next((node for node in chain if node.name not in VIEWS | SELECTIONS), None)
+
+
 ON_PURPOSE = re.compile(
     r"mc_?-?\s?drop|monte|uncertain|bayes|recalib|update_bn|running (stat|mean)|batch.?norm stat|envs?\.|"
     r"rollout|maml|inner_loop|adapt(?!ive_?\w*pool)|support_|episode|ensembl",
@@ -163,23 +179,28 @@ def filled(site: Site | None) -> Site | None:
 def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
     """Yield the models in which the examples of a batch change each other's outputs, with what a replay saw.
 
-    Only where dimension 0 is certainly the batch: a loader gave as many examples, or inputs of three and more dimensions
-    become one row an example. The nodes of a graph and the steps of one long series are no examples. What makes (a, batch, b)
-    (batch, a * b) scrambles them whatever they are, and however little it does at first.
+    Only where dimension 0 is certainly the batch: a loader gave as many examples, inputs of three and more dimensions
+    become one row an example, or a model without a sense of order is given other rows in each call. The nodes of a graph and
+    the steps of one long series are no examples. What makes (a, batch, b) (batch, a * b) scrambles them whatever they are,
+    and however little it does at first.
     """
     for model in record.models:
         probe = model.probes.get("batch") or {}
-        if not model.reached or probe.get("moved", 0) < 1e-5 or probe.get("own", 0) < 1e-3 or probe.get("site") is None:
+        moved, own = probe.get("moved", 0), probe.get("own", 0)
+        if not model.reached or own < 1e-3 or probe.get("site") is None:
             continue
-        if scrambled(probe):
+        if moved >= 1e-5 and scrambled(probe):
             yield model, probe
-        if scrambled(probe) or probe["moved"] < 1e-2:
+            continue
+        if not moved >= min(1e-2, 1e-2 * own):
             continue
         batch, given = probe["batch"], probe["input"]
         loaders = {number for call in model.calls if call.trained for number in call.passes if number >= 0}
         loaded = any(record.loaders[number].batch_size == batch for number in loaders if number < len(record.loaders))
         rows = len(given) >= 3 and len(probe["output"]) == 2 and given[0] != given[1]
-        if loaded or (rows and not loaders):
+        read = [one for one in record.inputs if one.model == model.number and one.call.trained]
+        varied = not model.ordered and len(given) == 2 and any(one.distinct >= 3 * batch for one in read)
+        if loaded or ((rows or varied) and not loaders):
             yield model, probe
 
 
@@ -191,6 +212,15 @@ def scrambled(probe: dict[str, Any]) -> bool:
     return given[0] not in (1, batch) and gave[0] == batch and gave[1:2] == (given[0] * given[2],)
 
 
+def judges(model: ModelFacts, generator: ModelFacts) -> bool:
+    """Whether a model that another one feeds learns by itself too, of real examples, with an optimizer of its own."""
+    if not set(model.owned_by) - set(generator.owned_by):
+        return False
+    own = {number for call in model.calls for number in call.losses}
+    shared = {number for call in generator.calls for number in call.losses}
+    return bool(own - shared) or sum(c.trained for c in model.calls) > sum(c.trained for c in generator.calls)
+
+
 def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
     """Yield the calls of trained models that nothing was learnt from, and whose outputs the script looks at.
 
@@ -200,8 +230,8 @@ def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
     for model in record.models:
         if not (model.reached and model.owned_by):
             continue
-        if any(set(record.models[other].owned_by) - set(model.owned_by) for other in model.feeds):
-            continue  # a generator, which another optimizer's model judges
+        if any(judges(record.models[other], model) for other in model.feeds):
+            continue
         learning_sites = {call.site for call in model.calls if call.trained}
         for call in model.calls:
             n = call.untrained
@@ -439,14 +469,32 @@ def cleared_by_hand(optimizer: OptimizerFacts) -> Site | None:
     return step
 
 
-def overshot(record: Record) -> bool:
-    """Whether the first steps threw the only loss far up, by changing weights several times over, and it never got better."""
-    losses = [loss for loss in record.losses if loss.times >= 15]
-    optimizers = [one for one in record.optimizers if one.steps]
-    if len(losses) != 1 or len(optimizers) != 1 or not optimizers[0].update_ratios:
-        return False
-    values = [value for _, value in losses[0].values]
-    if len(values) < 15 or not values[0] > 0:
-        return False
-    last = statistics.median(values[-len(values) // 3 :])
-    return optimizers[0].update_ratios[0] > 3 and max(values[:15]) > 30 * values[0] and last > 0.8 * values[0]
+class Overshot(NamedTuple):
+    """What the first steps of an optimizer did to a loss."""
+
+    optimizer: OptimizerFacts
+    loss: LossFacts
+    ratio: float  # change of the weights in one of its first steps, of their size
+    first: float  # the loss ahead of them
+    highest: float
+    last: float
+
+
+def overshot(record: Record) -> Overshot | None:
+    """Return the optimizer whose first steps changed weights several times over and threw a loss far up, if there is one."""
+    for optimizer in sorted(record.optimizers, key=lambda one: -max(one.update_ratios[:1], default=0.0)):
+        ratio = max(optimizer.update_ratios[:3], default=0.0)
+        for loss in record.losses:
+            values = [value for step, value in loss.values if step >= optimizer.first_step and math.isfinite(value)]
+            if ratio <= 1 or len(values) < 5 or loss.times < 15 or loss.site not in optimizer.backward_sites:
+                continue
+            first, highest, last = values[0], max(values[:15]), statistics.median(values[-len(values) // 3 :])
+            kinds = {op.kind for op in loss.ops}
+            supervised = bool(kinds) and kinds <= set(KINDS) and first > 0
+            if any(gradient > 1_000 * weights for _, gradient, weights in optimizer.gradient_norms[:1]):
+                continue  # it is not the rate that is too large
+            thrown = supervised and ratio > 3 and highest > 10 * first
+            lost = supervised and highest > 3 * first and last > 0.8 * first
+            if thrown or lost or (ratio > 3 and last > 100 * max(first, 1.0)):
+                return Overshot(optimizer, loss, ratio, first, highest, last)
+    return None

@@ -54,13 +54,17 @@ Source: https://github.com/karpathy/minGPT/issues/75
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
+from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
 from truestep.doctor.reading import groups
-from truestep.doctor.record import LossOp, Record
+from truestep.doctor.record import LossOp, Record, Site
 
 SEVERITY = "error"
+MASKS = {"masked_fill", "masked_fill_", "tril", "triu"}
+PRODUCTS = {"matmul", "__matmul__", "bmm", "einsum"}
 HIDES = ["targets-not-shifted"]
 
 
@@ -68,7 +72,7 @@ def look(record: Record) -> Iterator[Finding]:
     for loss, group, of in groups(record, "nll"):
         for model in record.models:
             probe = model.probes.get("future") or {}
-            if probe.get("moved", 0) < 1e-2 or len(group) < max(3, 0.6 * of):
+            if not probe.get("moved", 0) >= 1e-2 or len(group) < max(3, 0.6 * of):
                 continue
             if not all(_next(op, model.number) for op in group):
                 continue
@@ -76,7 +80,7 @@ def look(record: Record) -> Iterator[Finding]:
                 f"The targets are the next tokens, and with later tokens changed, the outputs at earlier places moved by "
                 f"{probe['moved']:.2g} of their standard deviation"
                 + (f": '{probe['operation']}' lets them through." if "operation" in probe else "."),
-                probe.get("site") or loss.site,
+                (mask_of(probe.get("site")) if probe.get("operation") in PRODUCTS else probe.get("site")) or loss.site,
                 "a causal mask: is_causal=True, or mask = torch.triu(torch.full((T, T), float('-inf')), diagonal=1)",
                 {
                     "earlier places moved": probe["moved"],
@@ -89,3 +93,19 @@ def look(record: Record) -> Iterator[Finding]:
 
 def _next(op: LossOp, model: int) -> bool:
     return any(text["model"] == model and text.get("next_place", 0) > 0.95 for text in op.facts.get("texts", ()))
+
+
+def mask_of(site: Site | None) -> Site | None:
+    """Return the line that masks the scores behind what lets later tokens through, or else takes their softmax.
+
+    Where attention is written out, tokens meet in a product with its weights; the mistake is where these are made.
+    """
+    function = sites.function(site)
+    if site is None or function is None or isinstance(function, ast.Module):
+        return site
+    before = [one for one in source.own_statements(function) if one.lineno < site.line]
+    for words in (MASKS, {"softmax"}):
+        lines = [one.lineno for one in before if {source.name_of(node) for node in ast.walk(one)} & words]
+        if lines:
+            return Site(site.file, lines[-1])
+    return site

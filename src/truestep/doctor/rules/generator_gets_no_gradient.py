@@ -51,6 +51,7 @@ from truestep.doctor.findings import Finding
 from truestep.doctor.record import ModelFacts, OptimizerFacts, Record, Site
 
 SEVERITY = "error"
+CUTS = {"detach", "detach_", "data", "tolist", "numpy", "item", "tensor", "from_numpy"}
 HIDES = ["step-without-gradients", "parameters-never-reached", "loss-detached"]
 
 
@@ -80,7 +81,7 @@ def look(record: Record) -> Iterator[Finding]:
             continue
         if any(p.reached or p.gradients for p in record.parameters if optimizer.number in p.optimizers):
             continue
-        site = _given(optimizer, others) or _cut(backward, mine[0])
+        site = _made(mine[0]) or _given(optimizer, others) or _cut(backward, mine[0])
         yield Finding(
             f"{optimizer.kind} made {optimizer.steps} steps, and no backward has reached any of its {optimizer.parameters} "
             f"parameters, those of {mine[0].kind}: the loss before each step reaches {others[0].kind} only.",
@@ -119,12 +120,24 @@ def _backward(optimizer: OptimizerFacts) -> Site | None:
     return None
 
 
+def _made(generator: ModelFacts) -> Site | None:
+    """Return the line that cuts what it makes right where it is made."""
+    for call in (one for one in generator.calls if one.training and one.site is not None):
+        around = source.without_gradients_around(call.site) if call.site is not None and not call.gradients else None
+        statement = sites.statement(call.site)
+        if around is not None:
+            return around
+        if call.site is not None and isinstance(statement, ast.Assign) and set(source.cuts_in(statement)) & CUTS:
+            return Site(call.site.file, statement.lineno)
+    return None
+
+
 def _given(optimizer: OptimizerFacts, others: list[ModelFacts]) -> Site | None:
     """Return the line that cuts what it gives to the other model, ahead of the optimizer's first step."""
     for call in (call for model in others for call in model.calls if call.stepped_first == optimizer.first_step + 1):
         for site in call.stack:
             statement = sites.statement(site)
-            if statement is not None and set(source.cuts_in(statement)) & {"detach", "detach_", "data"}:
+            if statement is not None and set(source.cuts_in(statement)) & CUTS:
                 return Site(site.file, statement.lineno)
     return None
 

@@ -75,25 +75,43 @@ def kept_by(loss: LossFacts) -> Site | None:
     at, function = sites.statement(loss.site), sites.function(loss.site)
     if at is None or function is None or loss.site is None:
         return None
-    names = source.names_in(at) | {name for line, _ in source.made_by(loss.site) for name in source.targets_of(line)}
     module = sites.tree(loss.site.file)
     places = [function, *source.functions(loss.site.file), *([module] if module is not None else [])]
     called_by = getattr(function, "name", "")
-    for where in places:
-        for statement in source.own_statements(where):
-            value = kept_value(statement)
-            if value is None:
-                continue
-            used = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
-            calls = {source.name_of(node.func) for node in ast.walk(value) if isinstance(node, ast.Call)}
-            words = {source.name_of(node) for node in ast.walk(value)}
-            if words & TAKEN_OUT or statement is at:
-                continue
-            if (where is function and used & names) or (
-                called_by and called_by in calls | returned_from(where, called_by, used)
-            ):
-                return Site(loss.site.file, statement.lineno)
+    for names in ingredients(loss.site, at):
+        for where in places:
+            for statement in source.own_statements(where):
+                value = kept_value(statement)
+                used = kept_names(value) if value is not None and statement is not at else set()
+                calls = {source.name_of(node.func) for node in ast.walk(value or at) if isinstance(node, ast.Call)}
+                back = called_by and called_by in (calls if used else set()) | returned_from(where, called_by, used)
+                if (where is function and used & names) or back:
+                    return Site(loss.site.file, statement.lineno)
     return None
+
+
+def ingredients(site: Site, at: ast.stmt) -> Iterator[set[str]]:
+    """Yield the names of a loss, then those that it is made of, then all that those are."""
+    yield source.names_in(at)
+    near = {
+        name
+        for line, _ in source.made_by(site)
+        if source.targets_of(line) & source.names_in(at)
+        for name in source.names_in(line)
+    }
+    yield near
+    yield {name for line, _ in source.made_by(site) for name in source.targets_of(line)}
+
+
+def kept_names(value: ast.AST) -> set[str]:
+    """Return the names in what is kept, without those of which only the number is taken: `loss.item()`, `float(loss)`."""
+    if isinstance(value, ast.Call) and {source.name_of(value.func)} & TAKEN_OUT:
+        return set()
+    if isinstance(value, ast.Attribute) and value.attr in TAKEN_OUT:
+        return set()
+    if isinstance(value, ast.Name):
+        return {value.id}
+    return {name for part in ast.iter_child_nodes(value) for name in kept_names(part)}
 
 
 def returned_from(where: source.Function, callee: str, names: set[str]) -> set[str]:

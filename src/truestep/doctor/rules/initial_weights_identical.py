@@ -1,7 +1,8 @@
 """The units of several layers start with the same weights.
 
 Units that begin alike get the same gradient and stay alike for ever: a layer of a hundred of them is worth one. Weights
-that all start at 0 in two layers or more learn nothing at all.
+that all start at 0 in two layers or more learn nothing at all. Where it is one layer only, random weights behind it pull
+its units apart with time, and this is a note.
 
 Bad::
 
@@ -44,14 +45,17 @@ SEVERITY = "error"
 def look(record: Record) -> Iterator[Finding]:
     for model in record.models:
         nothing = len(model.zero) >= 2 and len(model.zero) == model.matrices
-        if not model.reached or model.pretrained or not (len(model.alike) >= 2 or nothing):
+        lasting = len(model.alike) >= 2 or nothing or bool(model.even)
+        if not model.reached or model.pretrained or not (lasting or model.alike):
             continue
-        names = model.zero if nothing else model.alike
+        names = model.zero if nothing else model.alike if not model.even else model.even
+        count = max(model.matrices, len(names))
         site = model.calls[0].site if model.calls else None
         yield Finding(
-            f"{len(names)} of {model.matrices} weight matrices of {model.kind} ({', '.join(names[:3])}) began with all rows the "
+            f"{len(names)} of {count} weight matrices of {model.kind} ({', '.join(names[:3])}) began with all rows the "
             f"same{', 0' if nothing else ''}.",
             filled(site) or site,
             "nn.init.kaiming_uniform_(layer.weight), or leave PyTorch's own initial weights",
-            {"matrices": model.matrices, "with equal rows": len(names)},
+            {"matrices": count, "with equal rows": len(names)},
+            "error" if lasting else "note",
         )

@@ -41,6 +41,18 @@ SEVERITY = "warning"
 
 
 def look(record: Record) -> Iterator[Finding]:
+    if found := overshot(record):
+        optimizer = found.optimizer
+        rate = max((rate for _, rate in optimizer.learning_rates[:3]), default=float("nan"))
+        yield Finding(
+            f"With {optimizer.kind} at a learning rate of {rate:g} one of the first steps changed weights by {found.ratio:.0%} of "
+            f"their size; the loss went from {found.first:.3g} to {found.highest:.3g}, and it ended at {found.last:.3g}.",
+            optimizer.site,
+            f"lr={rate / 10:g}",
+            {"learning rate": rate, "loss at first": found.first, "highest": found.highest, "loss at last": found.last},
+            "warning",
+        )
+        return
     losses = [loss for loss in record.losses if loss.times >= 15]
     optimizers = [one for one in record.optimizers if one.steps]
     if len(losses) != 1 or len(optimizers) != 1 or len(optimizers[0].learning_rates) > 1:
@@ -52,19 +64,6 @@ def look(record: Record) -> Iterator[Finding]:
         return
     first, last = median(values[:3]), median(values[-len(values) // 3 :])
     ratio = median(optimizer.update_ratios[1:])
-    highest = max(values[:15])
-    if overshot(record):
-        rate = optimizer.learning_rates[0][1] if optimizer.learning_rates else float("nan")
-        yield Finding(
-            f"With {optimizer.kind} at a learning rate of {rate:g} the first step changed weights by "
-            f"{optimizer.update_ratios[0]:.0%} of their size, the loss went from {values[0]:.3g} to {highest:.3g}, and it ended "
-            f"at {last:.3g}.",
-            optimizer.site,
-            f"lr={rate / 10:g}",
-            {"learning rate": rate, "loss at first": values[0], "highest": highest, "loss at last": last},
-            "warning",
-        )
-        return
     diverged = not math.isfinite(last)
     if first <= 0 or not (last > 3 * first or diverged) or not (ratio > 0.3 or not math.isfinite(ratio)):
         return

@@ -32,6 +32,7 @@ import math
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
+from truestep.doctor.reading import overshot
 from truestep.doctor.record import Record
 
 SEVERITY = "error"
@@ -50,14 +51,26 @@ FIXES = {
 def look(record: Record) -> Iterator[Finding]:
     for loss in record.losses:
         values = [value for _, value in loss.values]
-        if loss.not_finite < 3 or not values or math.isfinite(values[-1]):
+        if loss.not_finite < 3 or not values:
             continue
         since = next(place for place, value in enumerate(values) if not math.isfinite(value))
-        if loss.not_finite < 0.8 * (len(values) - since):
-            continue
         node = loss.breaks
         known = node is not None and node.site is not None
         name = node.name.split("Backward")[0].lower() if node else ""
+        thrown = overshot(record)
+        if thrown is not None and thrown.loss is loss and not known:
+            continue  # the learning rate did that
+        if math.isfinite(values[-1]) or loss.not_finite < 0.8 * (len(values) - since):
+            if node is not None and known:
+                yield Finding(
+                    f"The loss was {values[since]:g} in {loss.not_finite} of {len(values)} backward passes, as '{name}' was given "
+                    "numbers for which it or its gradient is not finite.",
+                    node.site,
+                    FIXES.get(node.name[:3], ""),
+                    {"not finite": loss.not_finite, "first at step": loss.not_finite_step},
+                    "warning",
+                )
+            continue
         yield Finding(
             f"The loss was {values[since]:g} from optimizer step {loss.not_finite_step} on, in {loss.not_finite} backward passes"
             + (f"; before, '{name}' was given numbers for which it or its gradient is not finite." if known else "."),

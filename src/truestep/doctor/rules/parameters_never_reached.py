@@ -39,7 +39,7 @@ from collections.abc import Iterator
 
 from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import named_to_stay
+from truestep.doctor.reading import loops, named_to_stay
 from truestep.doctor.record import ParameterFacts, Record, Site
 
 SEVERITY = "warning"
@@ -93,16 +93,17 @@ def cut(p: ParameterFacts, steps: list[Site]) -> Site | None:
     if p.called_without_gradients >= 0.8 * p.called:
         around = next((block for site in p.call_sites if (block := source.without_gradients_around(site))), None)
         return around or next((site for site in p.call_sites if checkpointed(site)), None)
-    if p.called_without_gradients:
+    if p.called - p.called_without_gradients < 3:
         return None
     if own := cut_itself(p):
         return own
-    for site in p.call_sites:  # from the innermost call outwards: what is made of its output?
+    for site in p.gradient_sites:  # from the innermost call outwards: what is made of its output?
         statement, function = sites.statement(site), sites.function(site)
         if statement is None or function is None:
             continue
         made = source.targets_of(statement)
         found: list[int] = []
+        turns = [(loop.lineno, loop.end_lineno or loop.lineno) for loop in loops(site)]
         for other in [statement, *source.own_statements(function)]:
             cuts = set(source.cuts_in(other)) & {
                 "detach",
@@ -114,9 +115,10 @@ def cut(p: ParameterFacts, steps: list[Site]) -> Site | None:
                 "from_numpy",
                 "tolist",
             }
-            if cuts and (other is statement or (other.lineno > site.line and source.names_in(other) & made)):
+            after = other.lineno > site.line or any(first < other.lineno <= last for first, last in turns)
+            if cuts and (other is statement or (after and source.names_in(other) & made)):
                 found.append(cutting_line(other))
-            if other.lineno > site.line and source.names_in(other) & made:
+            if after and source.names_in(other) & made:
                 made |= source.targets_of(other)
         if found:  # of several cuts, the one on the way to its own step
             ends = [step.line for step in steps if sites.function(step) is function]

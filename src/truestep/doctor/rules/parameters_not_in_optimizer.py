@@ -33,6 +33,7 @@ Source: https://github.com/zjunlp/HVPNeT/issues/5
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
@@ -50,12 +51,22 @@ def look(record: Record) -> Iterator[Finding]:
         and p.hidden is None
         and not p.foreign
         and (p.unfrozen or not p.loaded)
-        and p.evaluating < 0.5 * p.looks
+        and p.reached_evaluating < 0.5 * p.reached
         and not named_to_stay(record, p)
     ]
     by_hand = {p.model for p in record.parameters if p.moved and not p.optimizers}
+    owners: defaultdict[int, set[int]] = defaultdict(set)
+    for p in record.parameters:
+        owners[p.model] |= p.optimizers
     for optimizer in record.optimizers:
-        own = [p for p in forgotten if p.model not in by_hand and optimizer in optimizers_beside(record, p)]
+        own = [
+            p
+            for p in forgotten
+            if p.model not in by_hand
+            and optimizer in (beside := optimizers_beside(record, p))
+            # Of several, one that has other parts of the model, as a generator's beside its judge's.
+            and (optimizer.number in owners[p.model] or not any(o.number in owners[p.model] for o in beside))
+        ]
         if not own:
             continue
         elements = sum(p.elements for p in own)

@@ -65,7 +65,7 @@ BETTER = {"min": "falls", "max": "rises"}
 
 def look(record: Record) -> Iterator[Finding]:
     for schedule in record.schedules:
-        if schedule.kind != "ReduceLROnPlateau" or len(schedule.values) < 4 or schedule.mode not in BETTER:
+        if schedule.kind != "ReduceLROnPlateau" or len(schedule.values) < 3 or schedule.mode not in BETTER:
             continue
         name = _name(schedule.step_sites.most_common(1)[0][0])
         said = words(name)
@@ -78,6 +78,8 @@ def look(record: Record) -> Iterator[Finding]:
             continue
         rates = [rate for _, _, rate in schedule.values]
         cuts = sum(b < a for a, b in pairwise(rates))
+        if len(values) < 4 and not cuts:
+            continue
         yield Finding(
             f"The schedule takes {name} for better when it {BETTER[schedule.mode]} (mode={schedule.mode!r}): it went from "
             f"{values[0]:.4g} to {values[-1]:.4g}, and the learning rate was lowered {cuts} times meanwhile.",

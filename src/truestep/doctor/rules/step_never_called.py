@@ -27,10 +27,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.record import Record
+from truestep.doctor.record import OptimizerFacts, Record, Site
 
 SEVERITY = "error"
-HIDES = ["parameters-not-in-optimizer"]
+HIDES = ["parameters-not-in-optimizer", "scheduler-for-another-optimizer"]
 
 
 def look(record: Record) -> Iterator[Finding]:
@@ -47,7 +47,15 @@ def look(record: Record) -> Iterator[Finding]:
         yield Finding(
             f"{backwards} backward passes gave gradients to {optimizer.kind} and {optimizer.clears} times they were cleared, "
             "but its step was never called, and the parameters never changed.",
-            optimizer.backward_sites.most_common(1)[0][0],
+            last_backward(record, optimizer),
             "optimizer.step()  # after this line",
             {"backward passes": backwards, "cleared": optimizer.clears, "steps": 0},
         )
+
+
+def last_backward(record: Record, optimizer: OptimizerFacts) -> Site | None:
+    """Return the last line of those that give it gradients, without those that are for models of other optimizers too."""
+    others = {model.number for model in record.models if set(model.owned_by) - {optimizer.number}}
+    foreign = {one.site for one in record.losses if any(one.reached_of_models[number] for number in others)}
+    sites = [site for site in optimizer.backward_sites if site is not None]
+    return max([site for site in sites if site not in foreign] or sites, key=lambda site: site.line, default=None)

@@ -48,6 +48,8 @@ def look(record: Record) -> Iterator[Finding]:
         own = [p for p in record.parameters if optimizer.number in p.optimizers]
         if any(p.moved or p.gradients or (active and p.reached) for p in own):
             continue
+        if own and all(p.called >= 3 and p.called == p.called_without_gradients and not p.loaded for p in own):
+            continue  # parameters-never-reached says where their gradients are switched off
         yield Finding(
             f"None of the {optimizer.steps} steps of {optimizer.kind} had a gradient, though a backward pass came before "
             f"{optimizer.after_backward} of them.",

@@ -28,7 +28,7 @@ Good::
         with torch.no_grad():
             hits = sum((model(inputs).argmax(1) == targets).sum() for inputs, targets in held_out)
 
-Not a mistake: fine-tuning in evaluation mode from the start, batch norm set to evaluation mode inside of a model that
+Not a mistake: fine-tuning loaded weights in evaluation mode from the start, batch norm set to evaluation mode inside of a model that
 trains, and attacks whose gradients no optimizer uses.
 
 Source: https://github.com/wkentaro/pytorch-fcn/issues/57
@@ -36,10 +36,12 @@ Source: https://github.com/wkentaro/pytorch-fcn/issues/57
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
+from truestep.doctor import sites
 from truestep.doctor.findings import Finding
-from truestep.doctor.record import CallFacts, Record
+from truestep.doctor.record import CallFacts, ModelFacts, Record
 
 SEVERITY = "error"
 
@@ -49,7 +51,11 @@ def look(record: Record) -> Iterator[Finding]:
         learning = [call for call in model.calls if call.stepped]
         lively = [call for call in learning if call.training]
         still = [call for call in learning if not call.training]
-        if not (model.restless and lively and still):
+        if not (model.restless and still):
+            continue
+        if not lively:
+            if finding := from_the_start(record, model, still):
+                yield finding
             continue
         steps = sum(call.stepped for call in still)
         after = sum(call.stepped_after_evaluation for call in still)
@@ -70,6 +76,40 @@ def look(record: Record) -> Iterator[Finding]:
                 "dropout and batch norm parts": len(model.restless),
             },
         )
+
+
+def from_the_start(record: Record, model: ModelFacts, still: list[CallFacts]) -> Finding | None:
+    """Judge a model that never trained in training mode, though its weights come from nowhere else and all of it learns."""
+    steps = sum(call.stepped for call in still)
+    own = [p for p in record.parameters if p.model == model.number]
+    evaluated = any(call.untrained and not call.training for call in model.calls)
+    if steps < 10 or model.pretrained or any(p.loaded or p.foreign or p.frozen for p in own):
+        return None
+    left_on = sum(call.stepped_after_evaluation for call in still) >= 0.8 * steps and apart(model, still)
+    if not left_on and not evaluated:
+        return None
+    call = max(still, key=lambda one: one.stepped)
+    return Finding(
+        f"All {steps} optimizer steps were made with the model in evaluation mode"
+        + (
+            ", which an evaluation ahead of training had left on."
+            if left_on
+            else ": dropout and batch norm never did anything."
+        ),
+        call.site,
+        "model.train()  # before each epoch of training, and after each evaluation within one",
+        {"steps in evaluation mode": steps, "dropout and batch norm parts": len(model.restless)},
+        "warning" if left_on else "note",
+    )
+
+
+def apart(model: ModelFacts, still: list[CallFacts]) -> bool:
+    """Whether evaluation mode is only ever set in functions, in none of which the model is trained."""
+    training = {id(sites.function(site)) for call in still for site in call.stack}
+    setting = [sites.function(site) for site in model.eval_sites if site is not None]
+    return bool(setting) and not any(
+        function is None or isinstance(function, ast.Module) or id(function) in training for function in setting
+    )
 
 
 def in_turns(lively: list[CallFacts], still: list[CallFacts]) -> bool:
