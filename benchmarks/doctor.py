@@ -1,11 +1,12 @@
 """How much the doctor finds, and what it says of correct scripts.
 
-    python benchmarks/doctor.py [--mutants FOLDER] [--each N] [--rules A,B] [--corpus] [--jobs 2] [--out docs/doctor-figures.md] [--misses FILE]
+    python benchmarks/doctor.py [--mutants FOLDER] [--each N] [--rules A,B] [--corpus] [--others BIN] [--jobs 2] [--out docs/doctor-figures.md] [--misses FILE]
 
 `--mutants` takes the folder that `benchmarks/mutation/mutate.py` wrote and ran: silent mutants that are not equivalent.
 `--each` draws at most that many of each rule, by the hash of their names; `--rules` takes those of some rules. `--corpus` adds the pairs and correct scripts of
 tests/doctor. A mutant counts as found if the first finding is the planted rule or one that its operator allows, and as on
-its line if that finding stands on a marked line. Any other error or warning on a broken script counts as false too.
+its line if that finding stands on a marked line. Any other error or warning on a broken script counts as false too. `--others` asks other tools about the same scripts
+(doctor_others.py says how they are judged); `--only-others` leaves the doctor out, for a quick look.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "doctor"))
+import doctor_others  # noqa: E402
 from trial import CORPUS, Trial, marks_in, ready, try_script  # noqa: E402  the tests' own runner
+
+Planted = tuple[Path, list[tuple[str, int]]]  # a broken script and where its mistake is
 
 
 @dataclass
@@ -41,6 +46,8 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=10**9, help="mutants of each rule at most")
     parser.add_argument("--rules", type=lambda text: set(text.split(",")), help="planted rules, of mutants: a,b")
     parser.add_argument("--corpus", action="store_true", help="the pairs and correct scripts too")
+    parser.add_argument("--others", type=Path, help="bin folder of other tools, to ask them too")
+    parser.add_argument("--only-others", action="store_true", help="and not the doctor")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, help="Markdown file for the tables")
     parser.add_argument("--misses", type=Path, help="file for what was missed, or falsely said, one a line")
@@ -48,10 +55,27 @@ def main() -> None:
     ready()
     tables: list[str] = []
     said: list[str] = []
+    planted: list[Planted] = []
+    doctors: dict[str, int] = {}  # by rule: what the doctor found
+    right = corpus_right() if options.corpus else []
     if options.mutants:
-        tables.append(mutants(options.mutants, options.each, options.rules, options.jobs, said))
+        chosen, of = choose(options.mutants, options.each, options.rules)
+        planted += [(options.mutants / one["path"], [(one["rule"], n) for n in one["lines"]]) for one in chosen]
+        if not options.only_others:
+            scores = mutants(options.mutants, chosen, options.jobs, said)
+            add(doctors, scores)
+            tables.append(table(f"{len(chosen)} mutants of {of}", scores))
+    false = 0
     if options.corpus:
-        tables.append(corpus(options.jobs, said))
+        planted += [(path / "broken.py", marks_in(path / "broken.py").expected) for path in corpus_pairs()]
+        if not options.only_others:
+            scores, false = corpus(right, options.jobs, said)
+            add(doctors, scores)
+            tables.append(table(f"{len(corpus_pairs())} pairs", scores))
+            tables.append(f"Alarms on {len(right)} correct and mended scripts: {false}")
+    if options.others:
+        own = None if options.only_others else (doctors, false)
+        tables.append(others(options.others, planted, right, options.jobs, own))
     text = "\n\n".join(tables) + "\n"
     print(text)
     if options.out:
@@ -60,7 +84,13 @@ def main() -> None:
         options.misses.write_text("\n".join(said) + "\n")
 
 
-def mutants(folder: Path, each: int, rules: set[str] | None, jobs: int, said: list[str]) -> str:
+def add(totals: dict[str, int], scores: dict[str, Score]) -> None:
+    for rule, one in scores.items():
+        totals[rule] = totals.get(rule, 0) + one.found
+
+
+def choose(folder: Path, each: int, rules: set[str] | None) -> tuple[list[dict[str, Any]], int]:
+    """Return the silent mutants to try, and of how many they were drawn."""
     manifest = json.loads((folder / "manifest.json").read_text())
     entries = [one for one in manifest["mutants"] if one["exit_code"] == 0 and not one.get("equivalent")]
     entries = [one for one in entries if rules is None or one["rule"] in rules]
@@ -68,7 +98,10 @@ def mutants(folder: Path, each: int, rules: set[str] | None, jobs: int, said: li
     for one in sorted(entries, key=lambda one: hashlib.sha256(one["path"].encode()).hexdigest()):
         if len(by_rule[one["rule"]]) < each:
             by_rule[one["rule"]].append(one)
-    chosen = [one for group in by_rule.values() for one in group]
+    return [one for group in by_rule.values() for one in group], len(entries)
+
+
+def mutants(folder: Path, chosen: list[dict[str, Any]], jobs: int, said: list[str]) -> dict[str, Score]:
     scores: defaultdict[str, Score] = defaultdict(Score)
     with ThreadPoolExecutor(jobs) as pool:
         for one, trial in zip(chosen, pool.map(lambda one: try_script(folder / one["path"]), chosen), strict=True):
@@ -80,13 +113,20 @@ def mutants(folder: Path, each: int, rules: set[str] | None, jobs: int, said: li
                 trial,
                 said,
             )
-    return table(f"{len(chosen)} mutants of {len(entries)}", scores)
+    return scores
 
 
-def corpus(jobs: int, said: list[str]) -> str:
+def corpus_pairs() -> list[Path]:
+    return sorted(path for path in (CORPUS / "pairs").iterdir() if path.is_dir())
+
+
+def corpus_right() -> list[Path]:
+    return [path / "fixed.py" for path in corpus_pairs()] + sorted((CORPUS / "correct").glob("*.py"))
+
+
+def corpus(right: list[Path], jobs: int, said: list[str]) -> tuple[dict[str, Score], int]:
     scores: defaultdict[str, Score] = defaultdict(Score)
-    pairs = sorted(path for path in (CORPUS / "pairs").iterdir() if path.is_dir())
-    right = [path / "fixed.py" for path in pairs] + sorted((CORPUS / "correct").glob("*.py"))
+    pairs = corpus_pairs()
     with ThreadPoolExecutor(jobs) as pool:
         for path, trial in zip(pairs, pool.map(lambda path: try_script(path / "broken.py"), pairs), strict=True):
             marks = marks_in(path / "broken.py")
@@ -100,7 +140,27 @@ def corpus(jobs: int, said: list[str]) -> str:
                 if one["severity"] != "note"
             ]
             said += [f"OWN {path.relative_to(CORPUS)} {words}" for words in trial.own_errors]
-    return table(f"{len(pairs)} pairs", scores) + f"\n\nAlarms on {len(right)} correct and mended scripts: {false}"
+    return scores, false
+
+
+def others(
+    folder: Path, planted: list[Planted], right: list[Path], jobs: int, own: tuple[dict[str, int], int] | None
+) -> str:
+    """Return a table of what other tools find, beside what the doctor found and its false alarms, if they are known."""
+    paths = [path for path, _ in planted] + right
+    with ThreadPoolExecutor(jobs) as pool:
+        errors = dict(zip(paths, pool.map(lambda path: try_script(path, doctor=False).errors, paths), strict=True))
+    counts: defaultdict[str, int] = defaultdict(int)
+    for _, expected in planted:
+        counts[expected[0][0]] += 1
+    found: dict[str, dict[str, int]] = {"truestep": own[0]} if own else {}
+    false = {"truestep": own[1]} if own else {}
+    for name, ask in doctor_others.tools(folder, errors.__getitem__).items():
+        messages, of = ask(paths), defaultdict[str, int](int)
+        for path, expected in planted:
+            of[expected[0][0]] += doctor_others.is_found(expected, messages[path])
+        found[name], false[name] = of, sum(any(one.alarm for one in messages[path]) for path in right)
+    return doctor_others.table(counts, found, false, len(right))
 
 
 def judge(

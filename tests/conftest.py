@@ -9,3 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long-faults", action="store_true", help="tests of faults at their long sizes, for hours")

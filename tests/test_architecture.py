@@ -59,6 +59,12 @@ def test_the_imports_are_seen():
     assert {"objectives", "batches", "evaluation", "distributed"} <= set(imported(SOURCE / "loop.py"))
 
 
+def test_only_a_whole_run_and_the_shell_know_the_doctor():
+    knowing = {part(path) for path in FILES if "doctor" in imported(path)}
+
+    assert knowing == {"cli", "run", "doctor"}
+
+
 def test_nothing_in_the_package_can_run_code_from_a_file():
     """No pickle, eval or exec, and torch.load of weights only: what is read from disk is data.
 

@@ -190,11 +190,11 @@ def test_links_in_the_run_folder_are_not_followed(tmp_path):
 
 def test_a_planted_link_is_not_followed(tmp_path):
     """A file written through a link would overwrite what it points to."""
-    from truestep.folder import open_new
+    from truestep.disk import create
 
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / "link").symlink_to(victim)
     with pytest.raises(OSError, match="exists"):
-        open_new(tmp_path / "link")
+        create(tmp_path / "link")
     assert victim.read_text() == "precious"

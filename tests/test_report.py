@@ -128,7 +128,10 @@ def with_data(folder, *, text="plain", columns=3, classes=3, doubts=2, images=Fa
         "problems": [text],
         "left_out": {"columns": 800, "notes": 5},
     }
-    added = {"data": data, "suspects": [doubt] * doubts, "sample": {"prompt": text, "continuation": text}} | others
+    words = dict.fromkeys(("rule", "severity", "file", "message", "fix"), text)
+    doctor = {"findings": [words | {"line": 12}, words | {"file": None, "line": None}]}
+    added = {"data": data, "suspects": [doubt] * doubts, "sample": {"prompt": text, "continuation": text}}
+    added |= {"doctor": doctor} | others
     path.write_text(json.dumps(json.loads(path.read_text()) | added))
     return folder
 
@@ -283,6 +286,15 @@ def test_a_run_without_labels_to_doubt_says_nothing_of_them(tmp_path):
     older = Page(write_run(tmp_path / "older"))
     assert not [words for words in ("Doubtful labels", "A text that goes on", "Notes") if words in older.texts]
     assert "Data" not in older.texts
+
+
+def test_mistakes_are_shown_with_their_line_and_what_to_write_instead(tmp_path):
+    page = Page(with_data(write_run(tmp_path / "run"), text="words"))
+
+    assert "words:12" in page.text
+    assert "Instead: words" in page.text
+    assert "Mistakes" not in Page(with_data(write_run(tmp_path / "none"), doctor=None)).text
+    assert "Mistakes" not in Page(with_data(write_run(tmp_path / "old"), doctor={"findings": []})).text
 
 
 def test_control_characters_and_turned_text_are_left_out(tmp_path):
@@ -478,6 +490,7 @@ def test_any_part_of_the_results_may_be_damaged(tmp_path):
     places += [
         (results["data"]["target"], "name"),
         *((results["suspects"][0], name) for name in results["suspects"][0]),
+        *((results["doctor"]["findings"][0], name) for name in results["doctor"]["findings"][0]),
     ]
     refused = 0
     odds = (None, 3, "NaN", "text", [], {}, [[1]], [{"f1": []}], {"a": None}, 1e400, 10**400, -1, True)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from truestep.recipe import Recipe as Recipe
     from truestep.run import Run as Run
     from truestep.run import train as train
+    from truestep.splitting import Splitting as Splitting
 
 __version__ = "0.1.0"
 
@@ -65,6 +66,7 @@ _HOMES = {
     "prediction": ["Predictions", "Predictor", "predict"],
     "recipe": ["Recipe"],
     "run": ["Run", "train"],
+    "splitting": ["Splitting"],
 }
 _MODULES = ["data", "doctor", "metrics", "models"]
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

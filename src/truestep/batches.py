@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from functools import partial
 from itertools import islice
@@ -23,6 +24,7 @@ from truestep.device import preserved_rng
 from truestep.errors import InputError
 from truestep.keyed import Keys
 from truestep.nest import Store, flatten, leaves_of, map_tensors, take, to_device
+from truestep.signals import left_to_the_parent
 
 EVALUATION_BATCH_SIZE = 1024  # fixed, because the last bits of a row's outputs depend on the size of its batch
 POOL = 50  # batches that are sorted by length together: enough for little padding, and every epoch mixes anew
@@ -78,6 +80,7 @@ class Batches:
         length = _length(data)
         self.rows, self.names, self.num_examples = rows, names, length if rows is None else len(rows)
         self.lengths, self.weights, self.transform = lengths, weights, transform
+        self.order_sum = 0  # of the epoch that was begun last, to tell two orders apart
         self.in_memory = not isinstance(data, Dataset) and not any(isinstance(leaf, Store) for leaf in leaves_of(data))
         if self.num_examples == 0:
             raise InputError("data: expected at least one example, found none.")
@@ -125,7 +128,9 @@ class Batches:
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Any]:
         """Yield the batches of one epoch from the `start`-th on; with several processes, this one's share of each."""
-        shares = self.indices(number)[start:]
+        batches = self.indices(number)
+        self.order_sum = zlib.crc32(np.concatenate([share.numpy() for share in batches]).data)
+        shares = batches[start:]
         if not self.every_rank and distributed.world_size() > 1:
             shares = [share[distributed.rank() :: distributed.world_size()] for share in shares]
         batches = self._cut(shares) if self.in_memory else self._read(shares, number)
@@ -161,6 +166,7 @@ class Batches:
                 batch_sampler=lists,
                 num_workers=self.num_workers,
                 collate_fn=_unchanged,
+                worker_init_fn=left_to_the_parent,
                 generator=torch.Generator(),  # our own: the loader would draw a seed from the global one
             )
             iterator = iter(loader)
@@ -214,7 +220,8 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _seed_worker(key: int, _: int) -> None:
+def _start_worker(key: int, _: int) -> None:
+    left_to_the_parent()
     keyed.seed_generators(key)
 
 
@@ -262,7 +269,7 @@ class StreamedBatches:
             self.batch_size,
             num_workers=self.num_workers,
             generator=torch.Generator(),  # our own, as above
-            worker_init_fn=partial(_seed_worker, key) if self.num_workers else None,
+            worker_init_fn=partial(_start_worker, key) if self.num_workers else None,
         )
         drawn = keyed.Generators(key)
         iterator: Iterator[Any] | None = None

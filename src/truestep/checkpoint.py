@@ -1,7 +1,9 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped.
 
-A checkpoint is a folder of tensors (safetensors), the rest (JSON) and a manifest with the SHA-256 of both. It is written
-under another name, flushed to disk, renamed, and read again before an older one goes. Nothing in it is code.
+A checkpoint is a folder of tensors (safetensors), the rest (JSON) and a manifest with the size and SHA-256 of both. It is
+written under another name, flushed to disk, renamed, and read again before an older one goes. Nothing in it is code.
+
+While a run trains, this happens in a thread of its own: the run waits only for its state to be copied.
 """
 
 from __future__ import annotations
@@ -12,31 +14,39 @@ import math
 import os
 import random
 import re
-import shutil
+import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
-from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
-from truestep import distributed
+from truestep import disk, distributed
+from truestep.encoding import decode, encode, safetensors
 from truestep.errors import InputError, RefusedError
-from truestep.folder import open_new
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FORMAT = 1
 NAME = re.compile(r"step-\d{8}(-\d{4})?")
+PIECE = 1 << 22  # bytes that are read, and hashed, at a time
 
 
 class Part(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Any, /) -> Any: ...
+
+
+class DamagedError(RefusedError):
+    """A checkpoint is not what was written."""
 
 
 class Checkpoints:
@@ -52,46 +62,106 @@ class Checkpoints:
         self.folder = None if folder is None else Path(folder) / "checkpoints"
         self.parts = {name: part for name, part in parts.items() if part is not None}
         self.keep = keep
+        self._copies: list[Tensor] = []  # what the thread writes, in memory that is used again
+        self._writer: threading.Thread | None = None
+        self._trouble: OSError | None = None
 
-    def save(self, progress: Mapping[str, Any]) -> None:
-        """Write the state of all parts; a crash at any moment leaves the previous checkpoints whole."""
+    @property
+    def busy(self) -> bool:
+        """Whether the last one is still being written."""
+        return self._writer is not None and self._writer.is_alive()
+
+    def save(
+        self, progress: Mapping[str, Any], *, wait: bool = True, first: Callable[[], object] = lambda: None
+    ) -> None:
+        """Write the state of all parts; a crash at any moment leaves the previous checkpoints whole.
+
+        Args:
+            progress: where the run is; "step" names the checkpoint.
+            first: called before anything is written, by whoever writes: what the checkpoint counts on goes to the disk.
+            wait: until it is on the disk. Otherwise return as soon as the state is copied; if it then can't be written,
+                the next call warns, and the run goes on with the checkpoint before.
+
+        Raises:
+            InputError: it can't be written, and `wait`.
+        """
         if self.folder is None:
             return
         if self.folder.is_symlink():
             raise InputError(f"{self.folder}: expected a folder, found a link, which is not followed.")
+        self._finish()
         rng = {name: distributed.all_gather(state[None]) for name, state in _rng_state().items()}  # of every rank
         if distributed.is_main():
-            self._write(self.folder, progress, rng)
-        distributed.wait_for_all()  # nobody may look for it before it is there
+            name = f"step-{progress['step']:08d}"
+            tensors: dict[str, Tensor] = {}
+            state = {name: part.state_dict() for name, part in self.parts.items()}
+            tree = encode({**state, "progress": dict(progress), "rng": rng}, tensors)
+            if wait:
+                self._write(name, tree, {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}, first)
+            else:
+                copies = dict(zip(tensors, self._copied(list(tensors.values())), strict=True))
+                self._writer = threading.Thread(target=self._write, args=(name, tree, copies, first), name="checkpoint")
+                self._writer.start()
+        if wait:
+            if self._trouble:
+                trouble, self._trouble = self._trouble, None
+                raise InputError(
+                    f"{self.folder}: can't write a checkpoint ({_reason(trouble)}). {self._newest_words()}"
+                )
+            distributed.wait_for_all()  # nobody may look for it before it is there
 
-    def _write(self, folder: Path, progress: Mapping[str, Any], rng: dict[str, list[Tensor]]) -> None:
-        final = self._unused_name(progress["step"])
-        content = {name: part.state_dict() for name, part in self.parts.items()}
-        tensors: dict[str, Tensor] = {}
-        tree = _encode({**content, "progress": dict(progress), "rng": rng}, tensors)
-        files = {
-            "state.safetensors": tensors_to_bytes(tensors),
-            "state.json": json.dumps({"format": FORMAT, "state": tree}).encode(),
-        }
-        sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        files["manifest.json"] = json.dumps({"format": FORMAT, "sha256": sums}, indent=2).encode()
+    def __enter__(self) -> Self:
+        return self
 
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".tmp-{final.name}-{os.getpid()}-{time.time_ns()}"
-        temporary.mkdir(mode=0o755)
+    def __exit__(self, *_: object) -> None:
+        self._finish()
+
+    def _finish(self) -> None:
+        """Wait for the thread, and warn if it could not write."""
+        if self._writer is not None:
+            self._writer.join()
+            self._writer = None
+        if self._trouble is not None:
+            trouble, self._trouble = self._trouble, None
+            warnings.warn(
+                f"{self.folder}: can't write a checkpoint ({_reason(trouble)}). The run goes on. {self._newest_words()}",
+                stacklevel=3,
+            )
+
+    def _newest_words(self) -> str:
+        newest = self._newest_first()[:1]
+        return f"The newest one is {newest[0].name}." if newest else "There is none yet."
+
+    def _copied(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Return copies in memory that the next call writes over: fresh memory would take longer to get than to fill."""
+        fits = len(self._copies) == len(tensors) and all(
+            copy.shape == tensor.shape and copy.dtype == tensor.dtype
+            for copy, tensor in zip(self._copies, tensors, strict=True)
+        )
+        if not fits:
+            self._copies = [
+                torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda) for tensor in tensors
+            ]
+        for copy, tensor in zip(self._copies, tensors, strict=True):
+            copy.copy_(tensor, non_blocking=True)
+        if any(tensor.is_cuda for tensor in tensors):
+            torch.cuda.current_stream().synchronize()
+        return self._copies
+
+    def _write(self, name: str, tree: Any, tensors: Mapping[str, Tensor], first: Callable[[], object]) -> None:
         try:
-            for name, data in files.items():
-                with open_new(temporary / name) as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-            _sync_folder(temporary)
-            temporary.rename(final)
-        except OSError:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        _sync_folder(folder)
-        _read(final)  # only what can be read again lets an older one go
+            first()
+            self._write_folder(name, tree, tensors)
+        except OSError as error:  # a full disk, a permission: what is there already stays
+            self._trouble = error
+
+    def _write_folder(self, name: str, tree: Any, tensors: Mapping[str, Tensor]) -> None:
+        folder = cast("Path", self.folder)
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            disk.make_folder(folder)
+            disk.flush_folder(folder.parent)
+        _write_whole(folder, tree, tensors, lambda: self._unused(name))
         self._prune()
 
     def restore(self) -> dict[str, Any]:
@@ -99,13 +169,14 @@ class Checkpoints:
 
         Raises:
             InputError: there is no checkpoint.
-            RefusedError: there are some, but none is whole, or it is of another run.
+            RefusedError: there are some, but none is whole, or it is of another run or of a newer truestep.
         """
+        self._finish()
         damaged: list[str] = []
         for path in self._newest_first():
             try:
                 content = _read(path)
-            except RefusedError as error:
+            except DamagedError as error:
                 damaged.append(str(error))
                 continue
             if damaged:
@@ -127,85 +198,160 @@ class Checkpoints:
             raise RefusedError(f"{path}: of another run ({' '.join(str(error).split())}).") from None
         return content["progress"]
 
-    def _unused_name(self, step: int) -> Path:
-        """Return a name for this step. An epoch may end without a step since the last save, so it may be the second."""
-        path, number = cast("Path", self.folder) / f"step-{step:08d}", 2
+    def _unused(self, name: str) -> Path:
+        """Return a path of this name. An epoch may end without a step since the last save, so it may be the second."""
+        path, number = cast("Path", self.folder) / name, 2
         while path.exists():
-            path, number = path.with_name(f"step-{step:08d}-{number:04d}"), number + 1
+            path, number = path.with_name(f"{name}-{number:04d}"), number + 1
         return path
 
     def _newest_first(self) -> list[Path]:
-        if self.folder is None or not self.folder.is_dir():
-            return []
-        return sorted((path for path in self.folder.iterdir() if NAME.fullmatch(path.name)), reverse=True)
+        return newest_first(self.folder) if self.folder is not None else []
 
     def _prune(self) -> None:
-        for path in self._newest_first()[self.keep :]:
-            shutil.rmtree(path)
-        for litter in cast("Path", self.folder).glob(".tmp-*"):
-            shutil.rmtree(litter, ignore_errors=True)
+        """Take away all but the newest whole ones. A damaged one counts for nothing and stays where it is."""
+        folder = cast("Path", self.folder)
+        whole = [path for path in self._newest_first() if _looks_whole(path)]
+        for path in whole[self.keep :]:
+            gone = path.with_name(f".tmp-old-{path.name}")  # by its name a half-deleted one would still count
+            disk.rename(path, gone)
+            disk.remove_folder(gone)
+        for litter in folder.glob(".tmp-*"):
+            _remove_if_possible(litter)
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state as a checkpoint is written, under a name of its own; an older one of that name goes."""
+    tensors: dict[str, Tensor] = {}
+    tree = encode(dict(state), tensors)
+    if path.is_dir() and not path.is_symlink():
+        disk.remove_folder(path)
+    _write_whole(path.parent, tree, {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}, lambda: path)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return what `write_state` wrote, after checking every byte of it.
+
+    Raises:
+        RefusedError: it is damaged, or of a newer truestep.
+    """
+    return _read(path)
+
+
+def _write_whole(folder: Path, tree: Any, tensors: Mapping[str, Tensor], named: Callable[[], Path]) -> None:
+    """Write a folder of state into `folder`: whole and under its name, or not at all."""
+    temporary = folder / f".tmp-{os.getpid()}-{time.time_ns()}"
+    disk.make_folder(temporary)
+    try:
+        state = json.dumps({"format": FORMAT, "state": tree}).encode()
+        files = {
+            "state.safetensors": _written(temporary / "state.safetensors", safetensors(tensors)),
+            "state.json": _written(temporary / "state.json", [state]),
+        }
+        manifest: dict[str, Any] = {"format": FORMAT, "files": files}
+        manifest["sha256"] = _sum_of(manifest)
+        _written(temporary / "manifest.json", [json.dumps(manifest, indent=2).encode()])
+        disk.flush_folder(temporary)
+        final = named()
+        disk.rename(temporary, final)
+    except OSError:
+        _remove_if_possible(temporary)
+        raise
+    disk.flush_folder(folder)
+    try:
+        _check(final)  # only what can be read again lets an older one go
+    except DamagedError as error:
+        raise OSError(str(error)) from None
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, whole or not."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if NAME.fullmatch(path.name)), reverse=True)
+
+
+def _written(path: Path, pieces: Iterable[bytes | memoryview]) -> dict[str, Any]:
+    """Write a file and have it on the disk; return its size and its SHA-256, taken on the way."""
+    digest, size = hashlib.sha256(), 0
+    with disk.create(path) as file:
+        for piece in pieces:
+            digest.update(piece)
+            disk.write(file, piece)
+            size += len(piece)
+        disk.flush(file)
+    return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _remove_if_possible(path: Path) -> None:
+    with suppress(OSError):  # litter of a dying disk; the next save tries again
+        disk.remove_folder(path)
+
+
+def _sum_of(manifest: Mapping[str, Any]) -> str:
+    content = {name: value for name, value in manifest.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _looks_whole(path: Path) -> bool:
+    """Whether all files are there and as long as they should be; their bytes were checked when they were written."""
+    try:
+        files = _manifest(path)["files"]
+        return all((path / name).stat().st_size == known["bytes"] for name, known in files.items())
+    except (OSError, RefusedError):
+        return False
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        with disk.open_regular(path / "manifest.json") as file:
+            manifest: Any = json.loads(file.read(1 << 16))
+        newer = manifest["format"] != FORMAT
+        intact = newer or manifest["sha256"] == _sum_of(manifest)
+        known = newer or {"state.safetensors", "state.json"} == set(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedError(f"{path / 'manifest.json'}: damaged ({type(error).__name__}: {error}).") from None
+    if newer and isinstance(manifest["format"], int) and manifest["format"] > FORMAT:
+        raise RefusedError(f"{path}: expected format {FORMAT}, found {manifest['format']!r}. Update truestep.")
+    if newer or not intact or not known:
+        raise DamagedError(f"{path / 'manifest.json'}: damaged.")
+    return manifest
+
+
+def _check(path: Path) -> None:
+    """Read every byte of a checkpoint and compare it with the manifest.
+
+    Raises:
+        DamagedError: something is not as it was written.
+        RefusedError: a newer truestep wrote it.
+    """
+    for name, known in _manifest(path)["files"].items():
+        digest, size = hashlib.sha256(), 0
+        try:
+            with disk.open_regular(path / name) as file:
+                while piece := file.read(PIECE):
+                    digest.update(piece)
+                    size += len(piece)
+        except OSError as error:
+            raise DamagedError(f"{path / name}: damaged ({error.strerror or error}).") from None
+        if size != known["bytes"]:
+            raise DamagedError(f"{path / name}: damaged ({size:,} bytes instead of {known['bytes']:,}).")
+        if digest.hexdigest() != known["sha256"]:
+            raise DamagedError(f"{path / name}: damaged (its SHA-256 is not the manifest's).")
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Return the content of one checkpoint after checking every byte of it."""
+    _check(path)
     try:
-        manifest: dict[str, Any] = json.loads((path / "manifest.json").read_bytes())
-        if manifest["format"] != FORMAT:
-            raise RefusedError(f"{path}: expected format {FORMAT}, found {manifest['format']!r}. Update truestep.")
-        files = {name: (path / name).read_bytes() for name in ("state.safetensors", "state.json")}
-        for name, data in files.items():
-            if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
-                raise RefusedError(f"{path / name}: damaged (its SHA-256 is not the manifest's).")
-        tree = json.loads(files["state.json"])
-        return _decode(tree["state"], tensors_from_bytes(files["state.safetensors"]))
+        tree = json.loads((path / "state.json").read_bytes())
+        return decode(tree["state"], tensors_from_bytes((path / "state.safetensors").read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise RefusedError(f"{path}: damaged ({type(error).__name__}: {error}).") from None
-
-
-def _encode(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Return `value` as JSON. What JSON would change in silence (int keys, tuples, inf, tensors) carries a tag."""
-    if isinstance(value, Tensor):
-        name = str(len(tensors))
-        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
-        return {"tensor": name}
-    if isinstance(value, float):
-        return {"float": repr(float(value))}  # NumPy's floats are floats with another repr
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, list):
-        return [_encode(item, tensors) for item in cast("list[Any]", value)]
-    if isinstance(value, tuple):
-        return {"tuple": [_encode(item, tensors) for item in cast("tuple[Any, ...]", value)]}
-    if isinstance(value, dict):
-        items = cast("dict[Any, Any]", value).items()
-        return {"dict": [[_encode(key, tensors), _encode(item, tensors)] for key, item in items]}
-    raise TypeError(f"a checkpoint can't hold a {type(value).__name__}")
-
-
-def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
-    if isinstance(value, list):
-        return [_decode(item, tensors) for item in cast("list[Any]", value)]
-    if not isinstance(value, dict):
-        return value
-    ((tag, content),) = cast("dict[str, Any]", value).items()
-    if tag == "tensor":
-        return tensors[content]
-    if tag == "float":
-        return float(content)
-    if tag == "tuple":
-        return tuple(_decode(item, tensors) for item in content)
-    if tag == "dict":
-        return {_decode(key, tensors): _decode(item, tensors) for key, item in content}
-    raise ValueError(f"unknown tag {tag!r}")
-
-
-def _sync_folder(path: Path) -> None:
-    """Make the names in a folder survive a power loss, not only the bytes of its files."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        raise DamagedError(f"{path}: damaged ({type(error).__name__}: {error}).") from None
 
 
 def _rng_state() -> dict[str, Tensor]:

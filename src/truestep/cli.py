@@ -12,7 +12,9 @@ import os
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import UnionType
@@ -22,9 +24,10 @@ import cyclopts
 from cyclopts import App, Group, Parameter
 
 from truestep import __version__
-from truestep.errors import InputError, TruestepError, did_you_mean
+from truestep.errors import InputError, RefusedError, TruestepError, did_you_mean
 from truestep.listing import harmless
 from truestep.recipe import Recipe, section_fields, short_names, type_of
+from truestep.signals import exit_code, handled
 
 if TYPE_CHECKING:
     from truestep.run import Run
@@ -47,6 +50,21 @@ app = App(
 )
 
 
+@contextmanager
+def _warnings_in_a_line() -> Generator[None]:
+    """Say warnings as all else is said; of several processes one speaks."""
+
+    def show(message: Warning | str, *_: Any) -> None:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"truestep: warning: {harmless(' '.join(str(message).split()), 10_000)}", file=sys.stderr)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 bad input, 3 refused, 4 not finite, 130 or 143 stopped."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -64,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(_as_typed(str(error), given), error.exit_code)
     except BrokenPipeError:  # whoever read our output has seen enough
         _drop_output()
-    except KeyboardInterrupt:
-        _fail("stopped", 130)
+    except KeyboardInterrupt as error:
+        _fail(str(error) or "stopped", exit_code())
     except Exception as error:
         from truestep.code import place_of, told
 
@@ -82,7 +100,7 @@ def _as_typed(message: str, arguments: Sequence[str]) -> str:
     """Return a message that begins with names of choices, as a recipe has them, with the options that were typed."""
     head, colon, rest = message.partition(":")
     shorts = {full: f"--{short.replace('_', '-')}" for short, full in short_names().items()}
-    known = {f"{section.name}.{option.name}" for section in fields(Recipe) for option in section_fields(section.name)}
+    known = {*Recipe.names()}
     typed = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}
     options: list[str] = []
     for name in head.split(", "):
@@ -210,7 +228,9 @@ def train(
     recipe: Path | None = None,
     out: Path | None = None,
     resume: Path | None = None,
+    resume_anyway: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
+    no_doctor: Annotated[bool, Parameter(negative=())] = False,
     **options: Any,
 ) -> None:
     """Train a model on data, and leave everything about it in a folder.
@@ -222,20 +242,35 @@ def train(
             with a folder for each class; a .txt file; arrays in .npz, .pt or .safetensors; or package.module:function
             or file.py:function that returns PyTorch datasets.
         recipe: a recipe.toml to begin from, for example that of an earlier run.
-        out: folder to write, new or empty; by default one under runs/.
+        out: folder to write, new or empty, or that of this very run, which was stopped and goes on; by default one
+            under runs/.
         resume: folder of a run that was stopped, to go on with.
+        resume_anyway: go on though data, code or choices are no longer what the run began with.
         quiet: no progress.
+        no_doctor: do not watch the first steps for silent mistakes; the results are the same.
     """
     begin, choices = resume / "recipe.toml" if resume else recipe, _choices(options)
     (Recipe.from_toml(begin) if begin else Recipe()).changed(choices)  # wrong choices are said at once
-
-    from truestep import run
 
     def say(sentence: str) -> None:
         if not quiet:
             print(harmless(sentence, 10_000), file=sys.stderr)
 
-    _summary(run.train(source, recipe=recipe, out=out, resume=resume, show=not quiet, say=say, **choices))
+    with handled(), _warnings_in_a_line():  # the import below takes seconds already
+        from truestep import run
+
+        finished = run.train(
+            source,
+            recipe=recipe,
+            out=out,
+            resume=resume,
+            resume_anyway=resume_anyway,
+            show=not quiet,
+            say=say,
+            doctor=not no_doctor,
+            **choices,
+        )
+        _summary(finished)
 
 
 def _summary(finished: Run) -> None:
@@ -252,11 +287,22 @@ def _summary(finished: Run) -> None:
     if skipped:
         print(f"{skipped:,} more left out: their numbers were not finite", file=sys.stderr)
     _print_figures({kind: results[kind].get(split, {}) for kind in FIGURES}, f"{split}_")
+    _print_findings(results["doctor"])
     print(
         f"\nfolder    {finished.folder}\nreport    {finished.folder / 'report.html'}\n"
         f"next      truestep evaluate {finished.folder}{_own_model(finished)}\n          truestep predict {finished.folder} NEW{_own_model(finished)}",
         file=sys.stderr,
     )
+
+
+def _print_findings(doctor: Mapping[str, Any] | None) -> None:
+    """Print what the doctor thinks is wrong with a run."""
+    for one in doctor["findings"] if doctor else ():
+        if one["severity"] != "note":
+            place = f"{one['file']}:{one['line']}" if one["file"] else "(no line)"
+            lines = [f"doctor    {place}  {one['severity']}  {one['rule']}", f"          {one['message']}"]
+            lines += [f"          fix: {one['fix']}"] if one["fix"] else []
+            print("\n" + "\n".join(harmless(line, 10_000) for line in lines), file=sys.stderr)
 
 
 def _own_model(finished: Run) -> str:
@@ -345,6 +391,38 @@ def predict(
 
 
 @app.command
+def diff(one: Path, other: Path, /, *, json: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Say where two runs part, to the bit, and why. Exits with 3 if they do.
+
+    Example: truestep diff runs/one runs/other
+
+    Args:
+        one: the folder of a run.
+        other: that of another one.
+        json: print one JSON object.
+    """
+    from truestep.comparison import compare
+    from truestep.folder import to_json
+
+    found = compare(one, other)
+    if json:
+        print(to_json(found))
+    elif found["same"]:
+        print(f"the same to the bit in all {found['rows']} rows that both have logged")
+    else:
+        print(f"{found['rows']} rows are the same to the bit; then, at step {found['step']} (epoch {found['epoch']}):")
+        for name, (first, second) in found["found"].items():
+            print(f"  {name:<27} {first!s:>24} {second!s:>24}")
+        print(f"the cause: {harmless(found['cause'], 10_000)}")
+    if not json:
+        for name, (first, second) in found["differences"].items():
+            print(harmless(f"differs: {name}: {first} and {second}", 10_000))
+    sys.stdout.flush()
+    if not found["same"]:
+        sys.exit(RefusedError.exit_code)
+
+
+@app.command
 @_with_recipe("data", "objective.name", "run.seed")
 def data(
     source: str | None = None,
@@ -405,6 +483,38 @@ def _print_bundled(*, json: bool) -> None:
         return
     for name, rows, task, about, available in bundled.names():
         print(f"{name:<14} {rows:>6,} rows  {task:<11} {about}{'' if available else '  (needs scikit-learn)'}")
+
+
+@app.command
+@_with_recipe()
+def eject(
+    folder: Path | None = None,
+    /,
+    *,
+    recipe: Path | None = None,
+    source: str | None = None,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("train.py"),
+    **options: Any,
+) -> None:
+    """Write a run as one plain PyTorch script that ends with the same weights and imports nothing of truestep.
+
+    Example: truestep eject runs/digits -o train.py, then python train.py --out FOLDER
+
+    What can't be written plainly is refused, with the reason.
+
+    Args:
+        folder: of a finished run.
+        recipe: or a recipe.toml, of which choices may be changed by options.
+        source: the data, for a recipe that names none; or the code that gives them, which a file alone may not have run.
+        out: the script to write, a new file.
+    """
+    choices = _choices(options) | ({} if source is None else {"data.source": source})
+    (Recipe.from_toml(recipe) if recipe else Recipe()).changed(choices)  # wrong choices are said at once
+
+    from truestep.eject import eject as write
+
+    written = write(folder, recipe=recipe, out=out, said=choices)
+    print(f"script    {written}\nnext      python {written} --out FOLDER", file=sys.stderr)
 
 
 @app.command

@@ -62,6 +62,16 @@ def load_code(name: str, what: str = "") -> Any:
     return found
 
 
+def file_of(name: str) -> Path | None:
+    """Return the file that code a person named stands in, if it has one, after running it."""
+    place = name.rpartition(":")[0]
+    if place.endswith(".py"):
+        return Path(place)
+    load_code(name)
+    file = getattr(sys.modules.get(place), "__file__", None)
+    return Path(file) if file and file.endswith(".py") else None
+
+
 def call_code(name: str, what: str = "") -> Any:
     """Return what the function that a text names returns; what is no function is returned itself.
 

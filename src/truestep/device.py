@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from truestep.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
+INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 COMPILER = "torch._inductor.config"
 DETERMINISTIC = {  # what is read from the environment, once, at the start of
@@ -128,6 +130,34 @@ def _make_compiler_deterministic(*, mode: bool) -> None:
     config: Any = sys.modules.get(COMPILER)
     if config is not None:
         config.deterministic = mode
+
+
+def sum_of_bits(tensors: Iterable[Tensor]) -> int:
+    """Return a number that tells nearly any two sets of tensors apart, and is read from the device once.
+
+    It is a sum of integers, which is the same in whatever order a device adds them.
+    """
+    sums: list[Tensor] = []
+    for tensor in tensors:
+        words = tensor.detach().contiguous().reshape(-1).view(INTEGERS[tensor.element_size()])
+        sums.append(words.sum(dtype=torch.int64))
+    total = 0
+    for number in torch.stack(sums).tolist() if sums else ():
+        total = (total * 1_000_003 + number) % 2**64  # so that it matters which tensor has which sum
+    return total
+
+
+def drawn(device: torch.device) -> list[Tensor]:
+    """Return the states of the generators that a forward pass on a device draws from: of dropout, for instance."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def draw_again(states: list[Tensor], device: torch.device) -> None:
+    """Put generators back to what `drawn` returned."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
 
 
 @contextmanager

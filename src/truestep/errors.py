@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 
 class TruestepError(Exception):
@@ -42,6 +43,7 @@ class NonFiniteError(TruestepError, ArithmeticError):
     exit_code = 4
     steps_ago = 0  # updates, and batches, since then; a device that computes ahead is read late
     batches_ago = 0
+    evidence: dict[str, Any] | None = None  # what the step was computed from, where it is at hand
 
 
 class Interrupted(TruestepError):  # noqa: N818  the run did as it was told

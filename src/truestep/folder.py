@@ -18,18 +18,20 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from truestep import distributed
+from truestep import disk, distributed
 from truestep.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from torch import Tensor, nn
 
+WORDS = {"kind", "error", "weights", "order"}  # in metrics.jsonl: what is no number
 FORMAT = 1  # of model.json; raised when an older reader would misread it
 
 
@@ -38,10 +40,15 @@ def check_free(path: Path) -> None:
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     if not existing.is_dir():
         raise InputError(f"{path}: expected a folder, found a file at {existing}. Choose another --out.")
-    if existing == path and any(path.iterdir()):
+    if existing == path and any(not _is_left_over(inside) for inside in path.iterdir()):
         raise InputError(f"{path}: expected a new or empty folder, found files in it. Choose another --out.")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise InputError(f"{path}: can't write in {existing} (permission denied). Choose another --out.")
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether it is of a run that was killed before it had written anything."""
+    return path.name == ".lock" or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
 def create(path: Path) -> Path:
@@ -59,6 +66,41 @@ def create(path: Path) -> Path:
     return made
 
 
+@contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Have the folder of a run to this process; one that is killed gives it back.
+
+    Raises:
+        InputError: another process has it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    file = path / ".lock"
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(descriptor, 20).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise InputError(f"{path}: process {pid} is at work on this run. Wait for it, or stop it.") from None
+        except OSError:  # some file systems have no locks
+            pass
+        if file.exists() and file.stat().st_ino == os.fstat(descriptor).st_ino:
+            break
+        os.close(descriptor)  # the one who had it took the file away
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
 def fresh_name(name: str, root: Path = Path("runs")) -> Path:
     """Return `runs/20261121-1030-digits`, with a number behind it if that is taken."""
     stem = root / f"{datetime.now().astimezone():%Y%m%d-%H%M}-{name}"
@@ -72,18 +114,12 @@ def write(path: Path, content: str | bytes) -> None:
     """Write a whole file or nothing: a reader, and a crash, see the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open_new(temporary) as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with disk.create(temporary) as file:
+            disk.write(file, content.encode() if isinstance(content, str) else content)
+            disk.flush(file)
+        disk.rename(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
-
-
-def open_new(path: Path) -> Any:
-    """Open a file for writing that does not exist yet; a planted link is not followed."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644), "wb")
+        disk.remove(temporary)
 
 
 def to_json(content: Any, *, indent: int | None = None) -> str:
@@ -142,7 +178,8 @@ class MetricsLog:
     def __init__(self, folder: Path | str | None, size: int | None = None) -> None:
         self.path = None if folder is None or not distributed.is_main() else Path(folder) / "metrics.jsonl"
         self.file: BinaryIO | None = None
-        self.size = size  # bytes of the log so far
+        self.size = size or 0  # bytes of the log so far
+        self.cut = size is not None
         if size and self.path and (not self.path.exists() or self.path.stat().st_size < size):
             raise RefusedError(f"{self.path}: damaged (shorter than when the checkpoint was written).")
 
@@ -153,17 +190,23 @@ class MetricsLog:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW  # a planted link is not followed
             self.file = os.fdopen(os.open(self.path, flags, 0o644), "ab")
-            if self.size is not None:
+            if self.cut:
                 self.file.truncate(self.size)
-        self.file.write((to_json(row) + "\n").encode())
+        disk.write(self.file, (to_json(row) + "\n").encode())
         self.file.flush()
         self.size = self.file.tell()
 
-    def sync(self) -> int:
-        """Have all lines on the disk, as a checkpoint that counts on them does; return how many bytes they are."""
+    def cut_back(self, size: int) -> None:
+        """Forget all lines behind the first `size` bytes."""
         if self.file:
-            os.fsync(self.file.fileno())
-        return self.size or 0
+            self.file.truncate(size)
+        self.size = size
+
+    def sync(self) -> None:
+        """Have all lines on the disk, where a checkpoint counts on them."""
+        if self.file and self.path:
+            disk.flush(self.file)
+            disk.flush_folder(self.path.parent)
 
     def __enter__(self) -> Self:
         return self

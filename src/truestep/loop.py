@@ -24,18 +24,27 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from truestep import distributed
-from truestep.batches import batches_on, number_of
+from truestep.batches import as_batches, batches_on, number_of
 from truestep.best import Best
-from truestep.checkpoint import Checkpoints
-from truestep.device import Precision
-from truestep.errors import InputError, Interrupted
+from truestep.checkpoint import Checkpoints, write_state
+from truestep.device import Precision, draw_again, drawn, sum_of_bits
+from truestep.errors import InputError, Interrupted, NonFiniteError
 from truestep.evaluation import evaluate
 from truestep.folder import MetricsLog
 from truestep.metrics import RunningMean
-from truestep.nonfinite import explain, leave_out_on_device, located, read_losses, reads_at_once
+from truestep.nonfinite import (
+    ROLLBACKS,
+    explain,
+    leave_out_on_device,
+    located,
+    read_losses,
+    reads_at_once,
+    with_evidence,
+)
 from truestep.objectives import Objective, as_objective
 from truestep.preconditions import check_run, check_steps
 from truestep.progress import Display
+from truestep.splitting import Splitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,8 @@ def train_steps(
     max_grad_norm: float = math.inf,
     max_grad_value: float = math.inf,
     on_nonfinite: str = "stop",
+    micro_batch: Splitting | int | str | None = None,
+    step: int = 0,
 ) -> Iterator[Step]:
     """Train on `batches` once, yielding after every optimizer update.
 
@@ -77,9 +88,14 @@ def train_steps(
         accumulate: batches per update. Exact, also when batches differ in size: see `truestep.objectives`.
         max_grad_norm: gradients are scaled down to this L2 norm; inf leaves them as they are.
         max_grad_value: each gradient is cut to within plus or minus this; inf leaves them as they are.
-        on_nonfinite: "stop" raises before bad weights are made; "skip" leaves the update out.
+        on_nonfinite: "stop" raises before bad weights are made; "skip" leaves the update out, as if its batches had not
+            been there.
+        micro_batch: examples of a batch that go through the model at a time, with the same gradient to rounding; "auto"
+            finds out what fits into memory; a `Splitting` is one that should outlive this call.
+        step: how many updates came before, for dropout that draws by key.
 
     Raises:
+        InputError: memory ran out, and pieces are no way out.
         NonFiniteError: a loss or gradient is NaN or infinite. Off the CPU, see `truestep.nonfinite`.
     """
     check_steps(
@@ -90,18 +106,21 @@ def train_steps(
     precision = Precision.of(precision, parameters[0].device)
     autocast, scaler, parallel = precision.autocast(), precision.scaler, distributed.world_size() > 1
     at_once = reads_at_once(parameters, on_nonfinite)
-    buffers = list(model.buffers()) if on_nonfinite == "skip" or scaler.is_enabled() else []
+    splitting = Splitting.of(micro_batch)
+    kept = on_nonfinite == "skip" or scaler.is_enabled() or splitting.auto
+    buffers = list(model.buffers()) if kept else []
 
     while group := [objective.unpack(batch) for batch in islice(batches, accumulate)]:
         total = sum(objective.count(targets) for _, targets in group)
         count = distributed.share(total) if parallel else total
         before = [buffer.clone() for buffer in buffers]  # batch norm writes to them in forward, before we can object
+        random_before = drawn(parameters[0].device)
 
         def gradients() -> Tensor:
             optimizer.zero_grad()  # 1. forget the last gradients
             losses: list[Tensor] = []
-            for inputs, targets in group:
-                with distributed.synced(model, now=len(losses) == len(group) - 1) if parallel else nullcontext():
+            for inputs, targets, last in splitting.pieces(group, step):
+                with distributed.synced(model, now=last) if parallel else nullcontext():
                     with autocast:
                         outputs = objective.forward(model, inputs)  # 2. forward: what does the model say?
                         loss = objective.loss_sum(outputs, targets) / count  # 3. loss: how wrong is it?
@@ -110,15 +129,24 @@ def train_steps(
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
             loss = distributed.all_mean(loss) if parallel else loss
             if isinstance(optimizer, LBFGS) and not math.isfinite(loss):  # L-BFGS would step on it before we could look
-                raise explain(distributed.unwrap(model), group, objective, loss, precision)
+                raise failure(loss)
             return loss
+
+        def undo() -> None:
+            draw_again(random_before, parameters[0].device)
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+
+        def failure(loss: Tensor) -> NonFiniteError:
+            bare = distributed.unwrap(model)
+            return with_evidence(explain(bare, group, objective, loss, precision), bare, group, random_before, count)
 
         lr, scale, refused = optimizer.param_groups[0]["lr"], scaler.get_scale(), False
         if isinstance(optimizer, LBFGS):
             loss = optimizer.step(gradients)  # asks for the loss and its gradients several times a step
             grad_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
         else:
-            loss = gradients()
+            loss = splitting.within_memory(gradients, model, group, undo)
             scaler.unscale_(optimizer)
             grad_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
             doubt = loss if scaler.is_enabled() else loss + grad_norm  # the scaler looks at float16 gradients itself
@@ -126,8 +154,8 @@ def train_steps(
                 refused = not math.isfinite(doubt)
             else:
                 leave_out_on_device(optimizer, doubt)
-            if refused and on_nonfinite == "stop":
-                raise explain(distributed.unwrap(model), group, objective, loss, precision)
+            if refused and on_nonfinite != "skip":
+                raise failure(loss)
             if not refused:
                 if max_grad_norm < math.inf:
                     clip_grads_with_norm_(parameters, max_grad_norm, grad_norm)
@@ -139,12 +167,12 @@ def train_steps(
             scaler.update()
 
         skipped = refused or scaler.get_scale() < scale  # a lower scale: float16 overflowed, and nothing was applied
-        if skipped and on_nonfinite == "stop" and scaler.get_scale() < 1:  # no matter of scale, then
-            raise explain(distributed.unwrap(model), group, objective, loss, precision)
+        if skipped and on_nonfinite != "skip" and scaler.get_scale() < 1:  # no matter of scale, then
+            raise failure(loss)
         if skipped:
-            for buffer, value in zip(buffers, before, strict=True):
-                buffer.copy_(value)
+            undo()
         else:
+            step += 1
             if ema:
                 ema.update_parameters(distributed.unwrap(model))
             if scheduler and not isinstance(scheduler, ReduceLROnPlateau):
@@ -163,6 +191,7 @@ class Progress:
     seconds: float = 0.0  # of training and evaluation so far
     stopped: str = ""  # why the run ended: "epochs", "patience", "max_steps" or "max_minutes"
     log_size: int = 0  # bytes of metrics.jsonl by then
+    rollbacks: int = 0  # to an earlier checkpoint, because numbers were not finite
 
 
 @dataclass(frozen=True)
@@ -193,9 +222,12 @@ def fit(
     monitor: str = "valid_loss",
     patience: int | None = None,
     on_nonfinite: str = "stop",
+    micro_batch: int | str | None = None,
     folder: Path | str | None = None,
     resume: bool = False,
     save_seconds: float = 30.0,
+    save_steps: float = math.inf,
+    keep: int = 2,
     log_every: int = 50,
     show: bool = True,
     stop: Callable[[], Interrupted | None] = lambda: None,
@@ -207,75 +239,126 @@ def fit(
         model: on the device the batches are on; it comes back in evaluation mode.
         train: `Batches`, whose order follows from (seed, epoch), or any iterable of batches.
         valid: evaluated after every epoch; None keeps the last weights instead of the best.
-        epochs: passes over `train`; `max_steps` updates or `max_minutes` may end the run earlier.
+        epochs: passes over `train`; `max_steps` updates or `max_minutes` of this call may end the run earlier.
         ema_decay: keep an average of the weights, decay * average + (1 - decay) * weights; evaluate and return it.
         monitor: the validation metric that is to be best, and that patience and `ReduceLROnPlateau` watch.
         folder: for metrics.jsonl and checkpoints; None writes nothing.
         resume: go on from the newest checkpoint in `folder`, to the same numbers as without the interruption. A loader
             of your own must give the same batches again, which one that shuffles does not; `Batches` does.
-        save_seconds: between checkpoints at the ends of epochs; one is always written at the end of the run.
+        save_seconds: between checkpoints, which are written beside the training; one always is at the end of the run.
+        save_steps: updates between checkpoints, if that is sooner.
+        keep: how many checkpoints stay.
         log_every: updates between two "step" lines of the log.
         show: progress on stderr.
-        stop: asked after every update; what it returns is raised after saving.
+        stop: asked after every update, and in evaluation at every batch; what it returns is raised after saving.
         before_epoch: told the number of each epoch, from 0, before its first batch, and of one that is resumed, again.
 
     The rest is as for `train_steps`.
 
     Raises:
-        InputError: the options contradict each other, or a target does not fit the objective.
+        InputError: the options contradict each other, a target does not fit the objective, or the last checkpoint can't
+            be written. Of an earlier one that can't, a warning tells.
         NonFiniteError: a loss or gradient is NaN or infinite; no checkpoint holds bad weights.
     """
     objective, bare = as_objective(objective), distributed.unwrap(model)
     check_run(
         objective, train, valid, scheduler, monitor=monitor, patience=patience, epochs=epochs, log_every=log_every,
-        ema_decay=ema_decay, folder=folder, resume=resume,
+        ema_decay=ema_decay, on_nonfinite=on_nonfinite, folder=folder, resume=resume,
     )  # fmt: skip
     device = next(model.parameters()).device
     precision = Precision.of(precision, device)
     ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay else None
     kept = ema.module if ema else bare  # evaluated, compared, and left in `model` at the end
     best, mean, progress, history = Best(monitor, patience), RunningMean(), Progress(), list[dict[str, Any]]()
+    recent: list[Step] = []  # steps whose tensors nobody has read yet
+
+    splitting = Splitting.of(micro_batch)
 
     parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
-    checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean})
+    checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean, "splitting": splitting}, keep)
     if resume:
         progress = Progress(**checkpoints.restore())
         progress.stopped = _reason_to_stop(progress, best, epochs, max_steps)
-    begun, saved = time.monotonic() - progress.seconds, time.monotonic()
+    started = time.monotonic()
+    begun, saved = started - progress.seconds, (progress.step, started)
 
-    with MetricsLog(folder, progress.log_size) as log, Display(epochs, train, enabled=show) as display:
-        while not progress.stopped:
+    def due() -> bool:
+        late = progress.step - saved[0] >= save_steps or time.monotonic() - saved[1] >= save_seconds
+        return folder is not None and distributed.any_rank(distributed.is_main() and late and not checkpoints.busy)
+
+    def save(*, wait: bool = True) -> None:
+        nonlocal saved
+        read_losses(recent, mean)  # weights that are not finite reach no checkpoint
+        checkpoints.save(asdict(progress) | {"log_size": log.size}, wait=wait, first=log.sync)
+        saved = progress.step, time.monotonic()
+
+    def roll_back(error: NonFiniteError) -> None:
+        """Go back to the last checkpoint, and on behind the batches that the numbers failed at."""
+        nonlocal progress
+        failed = progress
+        progress = Progress(**checkpoints.restore())
+        progress.rollbacks, progress.seconds = failed.rollbacks + 1, failed.seconds
+        log.cut_back(progress.log_size)
+        recent.clear()
+        if failed.epoch != progress.epoch:
+            mean.clear()
+        late = error.batches_ago > 0
+        batch = failed.batch + (0 if late else accumulate)
+        log.write({"kind": "rollback", **_at(progress), "to_step": progress.step, "error": str(error)})
+        progress.epoch, progress.batch = failed.epoch, min(batch, number_of(train) or batch)
+        save()
+
+    if on_nonfinite == "rollback" and not resume:
+        checkpoints.save(asdict(progress))  # where to go back to, if the first steps fail
+
+    with MetricsLog(folder, progress.log_size) as log, Display(epochs, train, enabled=show) as display, checkpoints:
+        while not progress.stopped or progress.batch:  # one that was stopped in an epoch is still to be evaluated
             model.train()
             before_epoch(progress.epoch)
-            recent: list[Step] = []  # steps whose tensors nobody has read yet
-            with located(progress, train, accumulate, bare, objective, precision):
-                for step in train_steps(
-                    model, batches_on(device, train, progress.epoch, progress.batch), objective, optimizer,
-                    scheduler=scheduler, ema=ema, precision=precision, accumulate=accumulate,
-                    max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
-                ):  # fmt: skip
-                    progress.batch, progress.seconds = progress.batch + step.batches, time.monotonic() - begun
-                    if step.skipped:
-                        progress.skipped += 1
-                    else:
-                        progress.step += 1
-                        recent.append(step)
-                    if progress.step % log_every == 0 and not step.skipped:
-                        read_losses(recent, mean)
-                        log.write({"kind": "step", **_at(progress), "loss": float(step.loss), "lr": step.lr})
-                    if progress.seconds > display.due:
-                        display.advance(progress)
-                    if interruption := stop():
-                        read_losses(recent, mean)
-                        checkpoints.save(asdict(progress) | {"log_size": log.sync()})
-                        raise interruption
-                    if progress.step >= max_steps:
-                        progress.stopped = "max_steps"
-                    elif max_minutes < math.inf and distributed.any_rank(progress.seconds >= 60 * max_minutes):
-                        progress.stopped = "max_minutes"
-                    if progress.stopped:
-                        break
-                read_losses(recent, mean)
+            batches = () if progress.stopped else batches_on(device, train, progress.epoch, progress.batch)
+            try:
+                with located(progress, train, accumulate, bare, objective, precision):
+                    for step in train_steps(
+                        model, batches, objective, optimizer,
+                        scheduler=scheduler, ema=ema, precision=precision, accumulate=accumulate,
+                        max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
+                        micro_batch=splitting, step=progress.step,
+                    ):  # fmt: skip
+                        progress.batch, progress.seconds = progress.batch + step.batches, time.monotonic() - begun
+                        if step.skipped:
+                            progress.skipped += 1
+                        else:
+                            progress.step += 1
+                            recent.append(step)
+                        if progress.step % log_every == 0 and not step.skipped:
+                            read_losses(recent, mean)
+                            sums = _sums(bare, train)
+                            log.write(
+                                {"kind": "step", **_at(progress), "loss": float(step.loss), "lr": step.lr, **sums}
+                            )
+                        if progress.seconds > display.due:
+                            display.advance(progress)
+                        if interruption := stop():
+                            save()
+                            raise interruption
+                        if due():
+                            save(wait=False)
+                        if progress.step >= max_steps:
+                            progress.stopped = "max_steps"
+                        elif max_minutes < math.inf and distributed.any_rank(
+                            time.monotonic() - started >= 60 * max_minutes
+                        ):
+                            progress.stopped = "max_minutes"
+                        if progress.stopped:
+                            break
+                    read_losses(recent, mean)
+            except NonFiniteError as error:
+                if on_nonfinite != "rollback" or progress.rollbacks == ROLLBACKS:
+                    if folder and error.evidence and distributed.is_main():
+                        write_state(Path(folder) / "nonfinite", {**error.evidence, "error": str(error)})
+                    raise
+                roll_back(error)
+                continue
             distributed.agree_on_buffers(bare, kept)
             if not progress.batch:
                 raise InputError(
@@ -284,12 +367,18 @@ def fit(
 
             whole = not progress.stopped or progress.batch == number_of(train)
             if not whole:  # saved before it is evaluated: a resumed run does that once, at the end of the epoch
-                checkpoints.save(asdict(progress) | {"log_size": log.sync()})
+                save()
 
             improved = False
             row: dict[str, Any] = {"kind": "epoch", **_at(progress), "train_loss": mean.compute()}
             if valid is not None:
-                metrics = evaluate(kept, valid, objective, precision=precision, keep_rows=best.needs_rows)
+                try:
+                    metrics = evaluate(
+                        kept, _until(stop, valid), objective, precision=precision, keep_rows=best.needs_rows
+                    )
+                except Interrupted:
+                    save()  # as it was before the evaluation, which a resumed run does again
+                    raise
                 row |= {f"valid_{name}": value for name, value in metrics.items()}
                 improved = best.update(row, progress.epoch + 1, kept)
                 if isinstance(scheduler, ReduceLROnPlateau):
@@ -303,10 +392,11 @@ def fit(
             history.append(row)
             log.write(row)
             display.epoch(row, improved=improved)
-            if whole and (progress.stopped or time.monotonic() - saved >= save_seconds):
-                checkpoints.save(asdict(progress) | {"log_size": log.sync()})
-                saved = time.monotonic()
-        progress.log_size = log.sync()
+            if whole and (progress.stopped or due()):
+                save(wait=bool(progress.stopped))
+            if progress.stopped:
+                break
+        progress.log_size = log.size
 
     if best.weights:
         kept.load_state_dict(best.weights)
@@ -314,6 +404,27 @@ def fit(
         bare.load_state_dict(ema.module.state_dict())
     model.eval()
     return Fitted(progress, best, history)
+
+
+def _until(stop: Callable[[], Interrupted | None], batches: Any) -> Iterable[Any]:
+    """Return the batches to evaluate on; none more come when a stop is asked for."""
+    batches = as_batches(batches)
+    if distributed.world_size() > 1:  # all processes would have to agree at each
+        return batches
+
+    def heeding() -> Iterator[Any]:
+        for batch in batches:
+            if interruption := stop():
+                raise interruption
+            yield batch
+
+    return heeding()
+
+
+def _sums(model: nn.Module, train: object) -> dict[str, str]:
+    """Return what tells this run from another one in the log: sums of the weights' bits and of the epoch's order."""
+    sums = {"weights": sum_of_bits(model.parameters()), "order": getattr(train, "order_sum", 0)}
+    return {name: f"{value:x}" for name, value in sums.items() if value}
 
 
 def _at(progress: Progress) -> dict[str, Any]:

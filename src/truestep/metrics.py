@@ -901,6 +901,13 @@ class RunningMean:
         if len(self._pending) == 64:
             self._fold()
 
+    def add_each(self, values: Tensor, weights: Tensor) -> None:
+        """Add (n,) values one after the other: to the last bit, it does not matter in how many calls they come."""
+        self._fold()
+        weights = weights.to(self._sums)
+        added = torch.stack([values.detach().to(self._sums) * weights, weights], dim=1)
+        self._sums = torch.cat([self._sums[None], added]).cumsum(0)[-1]
+
     def clear(self) -> None:
         """Forget what was added."""
         self.__init__()

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from truestep.metrics import RunningMean
     from truestep.objectives import Objective
 
-POLICIES = {"stop": "end the run before the bad step is applied", "skip": "leave the bad step out and count it"}
+POLICIES = {
+    "stop": "end the run before the bad step is applied",
+    "skip": "leave the bad step out and count it",
+    "rollback": "go back to the last checkpoint, and leave out the batches from there on; to stop is left to `fit`",
+}
+ROLLBACKS = 3  # of one run; then it stops
 
 
 class Step(Protocol):
@@ -84,7 +89,7 @@ def read_losses(recent: list[StepT], mean: RunningMean) -> None:
     losses, counts = losses.to(widest(losses.device)), [step.count for step in recent]
     tensors = [count for count in counts if isinstance(count, Tensor)]
     weights = torch.stack(tensors).to(losses) if tensors else losses.new_tensor(counts)
-    mean.add(losses @ weights / weights.sum(), weights.sum())
+    mean.add_each(losses, weights)
     recent.clear()
 
 
@@ -107,8 +112,22 @@ def located(
             if error.steps_ago:  # read too late to have its batches at hand
                 again = islice(batches_on(next(model.parameters()).device, train, progress.epoch, first), accumulate)
                 error = explain(model, [objective.unpack(batch) for batch in again], objective, None, precision)
+                error.batches_ago = progress.batch - first
             where += f", examples {train.name(progress.epoch, first, accumulate)}"
-        raise NonFiniteError(f"{where}: {error}") from None
+        told = NonFiniteError(f"{where}: {error}")
+        told.batches_ago, told.evidence = error.batches_ago, error.evidence
+        raise told from None
+
+
+def with_evidence(
+    error: NonFiniteError, model: nn.Module, pairs: Sequence[tuple[Any, Any]], drawn: list[Tensor], count: Any
+) -> NonFiniteError:
+    """Return the error with all that its step was computed from, for a file that shows it again."""
+    error.evidence = {
+        "model": dict(model.state_dict()), "batches": [list(pair) for pair in pairs], "drawn": drawn,
+        "count": count,
+    }  # fmt: skip
+    return error
 
 
 def explain(

@@ -87,7 +87,7 @@ def check_steps(
     if max(max_grad_norm, max_grad_value) < math.inf:
         raise InputError("max_grad_norm, max_grad_value: expected one of them, found both.")
     if on_nonfinite not in POLICIES:
-        raise InputError(f"on_nonfinite: expected {' or '.join(POLICIES)}, found '{on_nonfinite}'.")
+        raise InputError(f"on_nonfinite: expected one of {', '.join(POLICIES)}, found '{on_nonfinite}'.")
     scales = precision == "fp16" or (isinstance(precision, Precision) and precision.scaler.is_enabled())
     if isinstance(optimizer, LBFGS) and (clips or scales or on_nonfinite == "skip"):
         raise InputError("lbfgs: expected no clipping, no fp16 and no skipping; its line search needs true gradients.")
@@ -106,12 +106,15 @@ def check_run(
     epochs: int,
     log_every: int,
     ema_decay: float | None,
+    on_nonfinite: str,
     folder: Path | str | None,
     resume: bool,
 ) -> None:
     """Raise InputError for what `fit` can't do, and for the first target that does not fit the objective."""
     if resume and folder is None:
         raise InputError("resume: expected the folder of the run to go on with, found none. Give folder=.")
+    if on_nonfinite == "rollback" and folder is None:
+        raise InputError("on_nonfinite: expected a folder with checkpoints to go back to, found none. Give folder=.")
     if not resume and folder is not None and any((Path(folder) / "checkpoints").glob("step-*")):
         raise InputError(f"{folder}: holds the checkpoints of another run. Give resume=True, or another folder.")
     for name, value in (("epochs", epochs), ("log_every", log_every)):

@@ -138,16 +138,27 @@ class TrainChoices:
         least=1,
     )
     max_steps: int | None = choice(None, "updates after which to stop", short="max-steps", least=1)
-    max_minutes: float = choice(math.inf, "minutes after which to stop", short="max-minutes", least=TINY)
+    max_minutes: float = choice(
+        math.inf, "minutes after which to stop; a resumed run has as many again", short="max-minutes", least=TINY
+    )
     batch_size: int = choice(32, "examples a batch", short="batch-size", least=1)
     accumulate: int = choice(1, "batches an update", short="accumulate", least=1)
+    micro_batch: int | str | None = choice(
+        None,
+        "examples that go through the model at a time, with the same gradient; auto finds out what fits into memory",
+        short="micro-batch",
+        least=1,
+    )
+    keyed_dropout: bool = choice(False, "masks by (seed, update, layer, example): the same however batches are cut")
     max_grad_norm: float = choice(math.inf, "scale gradients down to this L2 norm", short="max-grad-norm", least=TINY)
     max_grad_value: float = choice(math.inf, "cut each gradient to this size", least=TINY)
     precision: Literal["fp32", "bf16", "fp16"] = choice("fp32", "number format of the forward pass", short="precision")
     ema_decay: float | None = choice(None, "average the weights with this decay, and use the average", least=0, below=1)
     monitor: str = choice("valid_loss", "metric that is to be best", short="monitor")
     patience: int | None = choice(None, "epochs without a better one before stopping", short="patience", least=1)
-    on_nonfinite: Literal["stop", "skip"] = choice("stop", "on NaN or infinite numbers", short="on-nonfinite")
+    on_nonfinite: Literal["stop", "skip", "rollback"] = choice(
+        "stop", "on NaN or infinite numbers: rollback goes back to the last checkpoint", short="on-nonfinite"
+    )
 
 
 @dataclass(frozen=True)
@@ -156,7 +167,9 @@ class RunChoices:
     device: str = choice("auto", "auto, cpu, cuda, cuda:1, mps", short="device")
     threads: int = choice(0, "CPU threads; 0 chooses by the size of the model", least=0)
     log_every: int = choice(50, "updates between two step lines in metrics.jsonl", least=1)
-    save_seconds: float = choice(30.0, "between two checkpoints", least=0)
+    save_seconds: float = choice(30.0, "between two checkpoints, which are written beside the training", least=0)
+    save_steps: int | None = choice(None, "updates between two checkpoints, if that is sooner", least=1)
+    keep_checkpoints: int = choice(2, "how many of the newest stay", least=1)
 
 
 @dataclass(frozen=True)
@@ -171,6 +184,11 @@ class Recipe:
     schedule: ScheduleChoices = field(default_factory=ScheduleChoices)
     train: TrainChoices = field(default_factory=TrainChoices)
     run: RunChoices = field(default_factory=RunChoices)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the full names of all choices, such as "train.epochs"."""
+        return [f"{section.name}.{option.name}" for section in fields(cls) for option in section_fields(section.name)]
 
     def get(self, name: str) -> Any:
         """Return a choice by its full name, such as "train.epochs"."""
@@ -188,10 +206,7 @@ class Recipe:
             name = given.replace("-", "_")
             section, _, rest = short_names().get(name, name).partition(".")
             if not rest:
-                known = [
-                    *short_names(),
-                    *(f"{s.name}.{f.name}" for s in fields(Recipe) for f in section_fields(s.name)),
-                ]
+                known = [*short_names(), *self.names()]
                 raise InputError(f"{where}{given}: no such choice.{did_you_mean(name, known)}")
             recipe = recipe._with(section, {rest: value}, where)
         return recipe

@@ -215,6 +215,17 @@ class Doubt:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """What the doctor thinks is wrong with the run."""
+
+    severity: str
+    rule: str
+    place: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True)
 class Results:
     metrics: list[Metric]
     splits: list[str]
@@ -223,6 +234,7 @@ class Results:
     examples: dict[str, int]
     data: DataFacts | None  # none in the folders of older runs
     doubts: list[Doubt] | None
+    mistakes: list[Mistake]
     sample: tuple[str, str] | None  # the beginning of a text, and how the model goes on with it
     facts: dict[str, Any]  # the rest of results.json, as it is
 
@@ -260,6 +272,7 @@ def _read_results(path: Path) -> Results:
             examples={name: int(_number(count)) for name, count in content["examples"].items()},
             data=_data_facts(raw["data"]) if raw.get("data") is not None else None,
             doubts=[_doubt(doubt) for doubt in raw["suspects"]] if raw.get("suspects") is not None else None,
+            mistakes=[_mistake(one) for one in (raw.get("doctor") or {"findings": []})["findings"]],
             sample=(str(raw["sample"]["prompt"]), str(raw["sample"]["continuation"])) if raw.get("sample") else None,
             facts=facts,
         )
@@ -339,6 +352,13 @@ def _doubt(content: Mapping[str, Any]) -> Doubt:
     )
 
 
+def _mistake(content: Mapping[str, Any]) -> Mistake:
+    place = f"{content['file']}:{int(_number(content['line']))}" if content["file"] else ""
+    return Mistake(
+        str(content["severity"]), str(content["rule"]), place, str(content["message"]), str(content["fix"] or "")
+    )
+
+
 def _interval(ends: Any) -> tuple[float, float] | None:
     if ends is None:
         return None
@@ -348,10 +368,12 @@ def _interval(ends: Any) -> tuple[float, float] | None:
 
 def _read_log(path: Path) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     """Return the rows of kind "epoch" and those of kind "step"."""
-    rows: dict[str, list[dict[str, float]]] = {"epoch": [], "step": [], "final": []}
+    rows: dict[str, list[dict[str, float]]] = {"epoch": [], "step": [], "final": [], "rollback": []}
     try:
         for row in run_folder.read_metrics(path):
-            rows[row["kind"]].append(_numbers({name: value for name, value in row.items() if name != "kind"}))
+            rows[row["kind"]].append(
+                _numbers({name: value for name, value in row.items() if name not in run_folder.WORDS})
+            )
         for row in (*rows["epoch"], *rows["step"]):
             for name in ("epoch", "step", *({"skipped"} & row.keys())):
                 row[name] = int(row[name])

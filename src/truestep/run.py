@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 import signal
-import threading
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+import sys
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 
-from truestep import distributed, folder, models, overview
+from truestep import distributed, folder, models, overview, resumption
 from truestep.batches import Batches, StreamedBatches, number_of
 from truestep.code import call_code, is_code, load_code
 from truestep.data import (
@@ -36,8 +35,12 @@ from truestep.data import (
     with_targets,
 )
 from truestep.device import Precision, choose, choose_threads, reproducible
+from truestep.doctor.beginning import Beginning
+from truestep.doctor.report import as_json, in_a_line
+from truestep.dropout import key_dropout
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError, TruestepError
 from truestep.evaluation import measure
+from truestep.listing import harmless
 from truestep.loop import Fitted, fit
 from truestep.metrics import higher_is_better, why_undefined
 from truestep.objectives import Binary, Multiclass, Multilabel, NextToken, Objective, Regression
@@ -47,6 +50,8 @@ from truestep.prediction import Predictor, preparation
 from truestep.progress import Counter
 from truestep.recipe import Recipe, short_names
 from truestep.report import write_report
+from truestep.resumption import NAMES_OF_CODE
+from truestep.signals import Signals, Stopped, exit_code, handled
 from truestep.transfer import Frozen, freeze, initialise
 
 if TYPE_CHECKING:
@@ -57,12 +62,11 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
     from truestep.data import Target
+    from truestep.doctor.report import Report
     from truestep.keyed import Keys
     from truestep.objectives import Metrics
 
 
-NAMES_OF_CODE = ("data.source", "augment.transform", "model.name", "optimizer.name")
-PROLONGING = ("train.epochs", "train.max_steps", "train.max_minutes")  # what a resumed run may change
 EPOCHS = 30  # of a run that is not told how many; see benchmarks/results.md
 LEAST_EXAMPLES = 32_000  # that it sees all the same: 1,000 updates of the usual batch
 TEXT_EPOCHS = 5  # of learning the next token: a text has an example at each of its tokens
@@ -99,8 +103,10 @@ def train(
     recipe: Recipe | Path | str | None = None,
     out: Path | str | None = None,
     resume: Path | str | None = None,
+    resume_anyway: bool = False,
     show: bool = True,
     say: Callable[[str], None] = lambda _: None,
+    doctor: bool = True,
     **choices: Any,
 ) -> Run:
     """Train a model on data, and leave everything about it in a folder.
@@ -111,11 +117,14 @@ def train(
             these. None takes the recipe's.
         target: the column to predict.
         recipe: where all choices begin: a `Recipe` or its file. None takes the defaults, or those of `resume`.
-        out: the folder, new or empty. None makes one under `runs/`.
+        out: the folder, new or empty, or one in which this very run was stopped, which goes on. None makes one under
+            `runs/`.
         resume: the folder of a run that was stopped; its recipe is taken, and its data if that came from a file;
             data that came from Python is given again as `source`. `choices` may prolong it.
+        resume_anyway: go on though the data, the code or the choices are no longer what the run began with.
         show: progress on stderr.
         say: called with a sentence for each thing that was decided or noticed.
+        doctor: watches the first steps for silent mistakes, which changes no bit; what it found is in `results`.
         choices: by short name (`epochs=20`) or in full (`**{"train.epochs": 20}`).
 
     Raises:
@@ -139,17 +148,31 @@ def train(
     if not isinstance(recipe, Recipe):
         _check_code_is_said(made, said, recipe)
     made = made.changed(said)
+    asked = resumption.sum_of(made)
     if resume is not None:
-        _check_prolonged(Recipe.from_toml(Path(resume) / "recipe.toml"), made)
+        before = Recipe.from_toml(Path(resume) / "recipe.toml")
+        resumption.check_choices(before, made, anyway=resume_anyway, say=say)
     if source is None and not made.data.source:
         raise InputError("source: expected data to train on, found none. Try: truestep train digits")
     check_heeded(made, made.objective.name)
     path = Path(out) if out is not None else None
-    if path and resume is None:
+    if path and resume is None and resumption.begun(path):
+        if not resumption.is_same(path, made):
+            raise InputError(
+                f"{path}: expected a new or empty folder, found a run that was stopped. Go on with --resume {path}, "
+                "or choose another --out."
+            )
+        say(f"{path} holds this run, which was stopped: it goes on")
+        resume, made = path, Recipe.from_toml(path / "recipe.toml")
+    elif path and resume is None:
         folder.check_free(path)
     device = choose(made.run.device)
-    with distributed.processes(device):
-        return _run(made, made.data.source or source, device, path, resume=resume is not None, show=show, say=say)
+    with distributed.processes(device), handled() as signals:
+        return _run(
+            made, made.data.source or source, device, path, signals,
+            resume=resume is not None, anyway=resume_anyway, asked=asked, show=show, say=say,
+            doctor=doctor,
+        )  # fmt: skip
 
 
 def _run(
@@ -157,11 +180,16 @@ def _run(
     source: Any,
     device: torch.device,
     path: Path | None,
+    signals: Signals,
     *,
     resume: bool,
+    anyway: bool,
+    asked: str,
     show: bool,
     say: Callable[[str], None],
+    doctor: bool,
 ) -> Run:
+    say = say if distributed.is_main() else lambda _: None
     data = load_data(recipe, source, show=show)
     path = path or folder.fresh_name(data.name)
     if isinstance(data.train.examples, IterableDataset):
@@ -177,21 +205,33 @@ def _run(
     objective = choose_objective(recipe, data)
     check_monitor(objective, recipe.train.monitor)
     recipe = resolve(recipe, data, device)
-    size = _count_weights(recipe)
+    size = count_weights(recipe)
     if not size:
         raise InputError(f"model '{recipe.model.name}': expected weights to learn, found none.")
     threads, reason = choose_threads(size, recipe.run.threads)
     recipe = recipe.changed({"run.threads": threads})
-    say = say if distributed.is_main() else lambda _: None
     for sentence in data.facts.notes:
         say(sentence)
     say(f"objective {objective.name}: {data.target.reason}")
     say(f"model {recipe.model.name}: {size:,} parameters on {device}, CPU threads: {threads} ({reason})")
 
-    with reproducible(recipe.run.seed, threads), stop_on_signals() as stop:
+    changed: dict[str, list[Any]] = {}
+    known = resumption.circumstances(recipe, data, device) | {"asked_sha256": asked}
+    goes_on = resume and resumption.has_checkpoint(path)
+    if resume and not goes_on:
+        say(f"{path} was stopped before its first checkpoint: it begins anew")
+    if goes_on:
+        changed = resumption.check_circumstances(path, known, anyway=anyway, say=say)
+
+    with (
+        reproducible(recipe.run.seed, threads),
+        Beginning(enabled=doctor and distributed.is_main(), tell=_told(show=show)) as beginning,
+    ):
         model = models.build(recipe.model.name, recipe.model.args, trusted=True)
-        if recipe.model.init and not resume:
+        if recipe.model.init and not goes_on:
             initialise(model, Path(recipe.model.init), say)
+        if recipe.train.keyed_dropout:
+            key_dropout(model, recipe.run.seed)
         frozen = freeze(model, recipe.model.freeze) if recipe.model.freeze else None
         model.to(device)
         predictor = Predictor(
@@ -207,37 +247,67 @@ def _run(
         held_out = {name: _held_out(predictor, data.splits[name]) for name in ("valid", "test") if data.splits[name]}
         optimizer, scheduler = _optimizer(recipe, model, number_of(train))
         precision = Precision.of(recipe.train.precision, device)
-        if resume:
-            _check_not_back(path, recipe)
-        with _opened(path, recipe, data, resume=resume):
-            fitted = fit(
-                distributed.wrap(model), train, held_out.get("valid"), objective, optimizer,
-                epochs=recipe.train.epochs or EPOCHS, max_steps=recipe.train.max_steps or math.inf,
-                max_minutes=recipe.train.max_minutes, scheduler=scheduler, accumulate=recipe.train.accumulate,
-                max_grad_norm=recipe.train.max_grad_norm, max_grad_value=recipe.train.max_grad_value,
-                precision=precision, ema_decay=recipe.train.ema_decay, monitor=recipe.train.monitor,
-                patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite, folder=path, resume=resume,
-                save_seconds=recipe.run.save_seconds, log_every=recipe.run.log_every, show=show, stop=stop,
-                before_epoch=_unfreezing(frozen, recipe),
-            )  # fmt: skip
-        if "valid" in held_out and not fitted.best.epoch:
-            _refuse_monitor(path, recipe, data, *measure(model, held_out["valid"], objective, precision=precision))
-        figures = {
-            name: _figures(objective, data.target, *measure(model, batches, objective, precision=precision))
-            for name, batches in held_out.items()
-        }
-    results = _results(recipe, data, fitted, figures, size)
-    if distributed.is_main():
-        predictor.save(path / "model")
-        results |= overview.of_run(predictor, data, recipe.run.seed)
-        folder.write(path / "results.json", folder.to_json(results, indent=2) + "\n")
-        final = {
-            f"{split}_{name}": value for split, metrics in results["metrics"].items() for name, value in metrics.items()
-        }
-        with folder.MetricsLog(path, fitted.progress.log_size) as log:
-            log.write({"kind": "final", "epoch": fitted.progress.epoch, "step": fitted.progress.step, **final})
-        write_report(path)
+        before_epoch, stop, batches = _unfreezing(frozen, recipe), _stop_at(signals), number_of(train)
+        beginning.epoch_has(None if batches is None else -(-batches // recipe.train.accumulate))
+
+        def epoch_begins(epoch: int) -> None:
+            beginning.epoch_begins()
+            before_epoch(epoch)
+
+        if goes_on:
+            resumption.check_not_back(path, recipe)
+        with _opened(path, recipe, known, changed, resume=resume, goes_on=goes_on):
+            with signals.noted():
+                fitted = fit(
+                    distributed.wrap(model), train, held_out.get("valid"), objective, optimizer,
+                    epochs=recipe.train.epochs or EPOCHS, max_steps=recipe.train.max_steps or math.inf,
+                    max_minutes=recipe.train.max_minutes, scheduler=scheduler, accumulate=recipe.train.accumulate,
+                    max_grad_norm=recipe.train.max_grad_norm, max_grad_value=recipe.train.max_grad_value,
+                    precision=precision, ema_decay=recipe.train.ema_decay, monitor=recipe.train.monitor,
+                    patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite,
+                    micro_batch=recipe.train.micro_batch, folder=path,
+                    resume=goes_on, save_seconds=recipe.run.save_seconds,
+                    save_steps=recipe.run.save_steps or math.inf, keep=recipe.run.keep_checkpoints,
+                    log_every=recipe.run.log_every, show=show,
+                    stop=lambda: beginning.updated() or stop(), before_epoch=epoch_begins,
+                )  # fmt: skip
+            beginning.end()
+            if "valid" in held_out and not fitted.best.epoch:
+                _refuse_monitor(path, recipe, data, *measure(model, held_out["valid"], objective, precision=precision))
+            figures = {
+                name: _figures(objective, data.target, *measure(model, batches, objective, precision=precision))
+                for name, batches in held_out.items()
+            }
+            results = _results(recipe, data, fitted, figures, size)
+            results["doctor"] = None if beginning.report is None else as_json(beginning.report)
+            if distributed.is_main():
+                _write(path, predictor, data, recipe, fitted, results)
     return Run(path, recipe, predictor, results)
+
+
+def _write(
+    path: Path, predictor: Predictor, data: Data, recipe: Recipe, fitted: Fitted, results: dict[str, Any]
+) -> None:
+    """Write what a finished run leaves: the model, the figures, the last line of the log, the report."""
+    predictor.save(path / "model")
+    results |= overview.of_run(predictor, data, recipe.run.seed)
+    final = {
+        f"{split}_{name}": value for split, metrics in results["metrics"].items() for name, value in metrics.items()
+    }
+    with folder.MetricsLog(path, fitted.progress.log_size) as log:
+        log.write({"kind": "final", "epoch": fitted.progress.epoch, "step": fitted.progress.step, **final})
+    folder.write(path / "results.json", folder.to_json(results, indent=2) + "\n")
+    write_report(path)
+
+
+def _told(*, show: bool) -> Callable[[Report], None]:
+    """Return what says at once, while the run goes on, what the doctor thinks is wrong with it."""
+
+    def tell(report: Report) -> None:
+        for one in report.alarms if show else ():
+            print(harmless(f"doctor: {in_a_line(one)}", 10_000), file=sys.stderr)
+
+    return tell
 
 
 def _check_code_is_said(recipe: Recipe, said: Mapping[str, Any], path: Path | str | None) -> None:
@@ -250,16 +320,6 @@ def _check_code_is_said(recipe: Recipe, said: Mapping[str, Any], path: Path | st
             raise RefusedError(
                 f"{path}: {full} names code, {value}. A file's word is not enough to run it: say it {option}."
             )
-
-
-def _check_prolonged(before: Recipe, now: Recipe) -> None:
-    """Raise InputError for a choice that a resumed run can't change."""
-    for section in fields(Recipe):
-        for name, value in asdict(getattr(now, section.name)).items():
-            was, full = getattr(getattr(before, section.name), name), f"{section.name}.{name}"
-            if value != was and full not in PROLONGING:
-                allowed = ", ".join(PROLONGING)
-                raise InputError(f"{full}: a resumed run keeps it at {was}, found {value}. It may change {allowed}.")
 
 
 def choose_objective(recipe: Recipe, data: Data) -> Objective:
@@ -354,7 +414,7 @@ def evaluate_folder(
             raise InputError(f"split: expected train, valid or test, found '{split}'.")
         if not recipe.data.source:
             raise InputError(f"{path}: this run's data came from Python. Give a labelled file to evaluate on.")
-        data = _same_data(path, recipe)
+        data = same_data(path, recipe)
         if not len(part := data.splits[split]):
             raise InputError(f"split: this run has no {split} rows.")
         batches = _held_out(predictor, part)
@@ -387,7 +447,7 @@ def look_at_folder(path: Path | str, *, model: str | None = None, show: bool = F
     if not recipe.data.source:
         raise InputError(f"{path}: this run's data came from Python; its report says what was understood of them.")
     # Its recipe names the task, whoever chose it; the model remembers why.
-    data = replace(_same_data(path, recipe, show=show), target=predictor.target)
+    data = replace(same_data(path, recipe, show=show), target=predictor.target)
     return overview.describe(data) | {"suspects": overview.doubts(predictor, data)}
 
 
@@ -397,10 +457,10 @@ def _code_refused(path: Path, recipe: Recipe, instead: str) -> RefusedError:
     )
 
 
-def _same_data(path: Path, recipe: Recipe, *, show: bool = False) -> Data:
+def same_data(path: Path, recipe: Recipe, *, show: bool = False) -> Data:
     """Read the data of a run again, if it is still what it was."""
     data = load_data(recipe, recipe.data.source, show=show)
-    if folder.read_json(path / "environment.json").get("data_sha256") != _fingerprint(data):
+    if folder.read_json(path / "environment.json").get("data_sha256") != resumption.fingerprint(data):
         raise RefusedError(f"{recipe.data.source}: no longer the data that {path} was trained on.")
     return data
 
@@ -413,7 +473,7 @@ def load_data(recipe: Recipe, source: Any, *, show: bool = False) -> Data:
         return load(source, recipe.data, task=recipe.objective.name, seed=recipe.run.seed, progress=counter)
 
 
-def _count_weights(recipe: Recipe) -> int:
+def count_weights(recipe: Recipe) -> int:
     """Return how many weights the model has, without making them where that is possible."""
     try:
         with torch.device("meta"):
@@ -523,104 +583,50 @@ def _optimizer(recipe: Recipe, model: nn.Module, batches: int | None) -> tuple[O
 
 
 @contextmanager
-def _opened(path: Path, recipe: Recipe, data: Data, *, resume: bool) -> Generator[None]:
-    """Have a folder for the run, and take it away again if the run is refused before its first line of metrics."""
-    fingerprint = _fingerprint(data)
-    if resume and folder.read_json(path / "environment.json").get("data_sha256") != fingerprint:
-        raise RefusedError(f"{path}: the data is no longer what this run began with. Start a new run.")
+def _opened(
+    path: Path,
+    recipe: Recipe,
+    known: dict[str, Any],
+    changed: dict[str, list[Any]],
+    *,
+    resume: bool,
+    goes_on: bool,
+) -> Generator[None]:
+    """Have the folder of a run to ourselves, and take it away if the run is refused before its first line of metrics."""
     made = path
-    if distributed.is_main():
-        if not resume:
-            made = folder.create(path)
-            known = folder.environment() | {"data_sha256": fingerprint}
-            folder.write(path / "environment.json", folder.to_json(known, indent=2) + "\n")
-        _write_recipe(path, recipe)
-    try:
-        yield
-    except Interrupted as error:
-        raise Interrupted(f"{error}. Go on with: truestep train --resume {path}", error.exit_code) from None
-    except Exception as error:
-        is_wrong = isinstance(error, InputError) or not isinstance(error, TruestepError)  # their input, or their code
-        if is_wrong and not resume and distributed.is_main() and not (path / "metrics.jsonl").exists():
-            shutil.rmtree(made, ignore_errors=True)
-        raise
+    if distributed.is_main() and not resume:
+        made = folder.create(path)
+    with folder.locked(path) if distributed.is_main() else nullcontext():
+        if distributed.is_main():
+            resumption.write_recipe(path, recipe)
+            if goes_on:
+                resumption.note(path, known, changed)
+            else:
+                resumption.write_environment(path, known)
+        try:
+            yield
+        except Interrupted as error:
+            raise Interrupted(f"{error}. Go on with: truestep train --resume {path}", error.exit_code) from None
+        except Stopped as error:
+            error.args = (f"{error}. Go on with: truestep train --resume {path}",)
+            raise
+        except Exception as error:
+            is_wrong = isinstance(error, InputError) or not isinstance(error, TruestepError)  # their input, or code
+            if is_wrong and not resume and distributed.is_main() and not (path / "metrics.jsonl").exists():
+                shutil.rmtree(made, ignore_errors=True)
+            raise
 
 
-def _changes(before: Recipe, now: Recipe) -> str:
-    """Return a comment on what a resumed run has changed of how long it is; nothing if nothing."""
-    changed = {full: (before.get(full), now.get(full)) for full in PROLONGING if before.get(full) != now.get(full)}
-    if not changed:
-        return ""
-    longer = all(was is not None and (value is None or value > was) for was, value in changed.values())
-    parts = [
-        f"{full.removeprefix('train.')} = {'none' if was is None else was} to {'none' if value is None else value}"
-        for full, (was, value) in changed.items()
-    ]
-    said = f"# {'Prolonged' if longer else 'Changed'} from {', '.join(parts)}"
-    if {"train.epochs", "train.max_steps"} & changed.keys():
-        said += ": the schedule was planned anew, so that this recipe, run from its start, may give other weights"
-    return f"{said}.\n"
-
-
-def _check_not_back(path: Path, recipe: Recipe) -> None:
-    """Refuse to end a resumed run before where it is already."""
-    before = Recipe.from_toml(path / "recipe.toml")
-    for option, count, full in (("epochs", "epoch", "train.epochs"), ("max-steps", "step", "train.max_steps")):
-        was, wanted = before.get(full), recipe.get(full)
-        if wanted is None or wanted == was or (was is not None and wanted > was):
-            continue
-        done = max((row[count] for row in folder.read_metrics(path / "metrics.jsonl") if count in row), default=0)
-        if wanted < done:
-            raise InputError(
-                f"--{option} {wanted}: expected at least {done}, because {path} is that far already; a run can go on, not back."
-            )
-
-
-def _write_recipe(path: Path, recipe: Recipe) -> None:
-    """Write recipe.toml; a run that was prolonged, or shortened, says in it that its recipe alone does not repeat it."""
-    file, notes = path / "recipe.toml", ""
-    if file.exists():
-        notes = "".join(f"{line}\n" for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
-        notes += _changes(Recipe.from_toml(file), recipe)
-    folder.write(file, notes + recipe.to_toml())
-
-
-def _fingerprint(data: Data) -> str:
-    """Return the SHA-256 of what is learnt from, and of what belongs where."""
-    digest = hashlib.sha256()
-    if data.keys is not None:
-        digest.update(data.keys.data)
-    for split in data.splits.values():
-        digest.update(split.rows.numpy().tobytes())
-    digest.update(data.train.known.contiguous().numpy().data)
-    return digest.hexdigest()
-
-
-@contextmanager
-def stop_on_signals() -> Generator[Callable[[], Interrupted | None]]:
-    """Yield a function that says whether Ctrl-C or SIGTERM has come; a second one stops at once."""
-    received: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
+def _stop_at(signals: Signals) -> Callable[[], Interrupted | None]:
+    """Return what `fit` asks after each update: whether a signal has come to any process."""
 
     def stop() -> Interrupted | None:
-        if not distributed.any_rank(bool(received)):
+        if not distributed.any_rank(bool(signals.received)):
             return None
-        number = received[0] if received else signal.SIGTERM
-        return Interrupted(f"stopped by {signal.Signals(number).name}; a checkpoint was saved", 128 + number)
+        number = signals.received or signal.SIGTERM
+        return Interrupted(f"stopped by {signal.Signals(number).name}; a checkpoint was saved", exit_code(number))
 
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield lambda: None
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return stop
 
 
 def _figures(objective: Objective, target: Target, loss: float, metrics: Metrics | None) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -149,6 +151,44 @@ def test_ctrl_c_shows_what_was_found_so_far(tmp_path):
 
     assert process.returncode == 130
     assert "softmax-before-cross-entropy" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "full", "code"),
+    [([], "stdout", 1), ([], "stderr", 2), (["--format", "json"], "stdout", 2), (["--out", "/dev/full"], "", 2)],
+)
+def test_a_full_device_ends_it_in_words(arguments, full, code, tmp_path):
+    (tmp_path / "train.py").write_text(
+        SCRIPT.format(end="", allow="").replace('print("loss", loss.item())', "loss.item()")
+    )
+    with Path("/dev/full").open("w") as device:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | ({full: device} if full else {})
+        ended = subprocess.run(
+            [sys.executable, "-m", "truestep", "doctor", *arguments, "train.py"],
+            cwd=tmp_path, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=100, **streams,
+        )  # fmt: skip
+
+    assert ended.returncode == code
+    assert "Traceback" not in (ended.stderr or "")
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["full", "closed pipe"])
+def test_output_that_fails_at_the_end_keeps_the_report(closed, tmp_path):
+    (tmp_path / "train.py").write_text(SCRIPT.format(end="", allow=""))
+    reading, writing = os.pipe()
+    os.close(reading)
+    with Path("/dev/full").open("w") as device:
+        ended = subprocess.run(
+            [sys.executable, "-m", "truestep", "doctor", "train.py"],
+            cwd=tmp_path, stdout=writing if closed else device, stderr=subprocess.PIPE, text=True, check=False,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+    os.close(writing)
+
+    assert ended.returncode == 120  # as Python's own
+    assert "softmax-before-cross-entropy" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(

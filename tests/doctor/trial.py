@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,16 +62,16 @@ def ready() -> None:
     diagnosis.diagnose(Record())  # imports the rules
 
 
-def try_script(path: Path, *, doctor: bool = True, limit: float = 60.0) -> Trial:
+def try_script(path: Path, *, doctor: bool = True, limit: float = 60.0, arguments: Sequence[str] = ()) -> Trial:
     """Run a script in a copy of this process."""
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder, "told.json")
-        ended = run_script(path, limit=limit, run=lambda name: _in_the_copy(name, told, doctor=doctor))
+        ended = run_script(path, limit=limit, run=lambda name: _in_the_copy(name, told, arguments, doctor=doctor))
         said = json.loads(told.read_text()) if told.exists() else {}
     return Trial(ended.exit_code, ended.output, ended.errors, **said)
 
 
-def _in_the_copy(path: str, told: Path, *, doctor: bool) -> None:
+def _in_the_copy(path: str, told: Path, arguments: Sequence[str], *, doctor: bool) -> None:
     from truestep.doctor import command
     from truestep.doctor.diagnosis import diagnose
     from truestep.doctor.observe import Watch
@@ -82,7 +83,7 @@ def _in_the_copy(path: str, told: Path, *, doctor: bool) -> None:
     if doctor:
         watch.start()
     seen: dict[str, Any] = {}
-    code = command.run(path, [], module=False, at_end=seen.update)
+    code = command.run(path, list(arguments), module=False, at_end=seen.update)
     digest = _digest(seen)
     if doctor:
         watch.record.finished = code == 0

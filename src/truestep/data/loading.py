@@ -180,7 +180,7 @@ def _known_by(table: Table, encoder: Encoder) -> Table:
     return replace(table, frame=pl.DataFrame([table.column(name) for name in shown]))
 
 
-def _deciding(table: Table, choices: DataChoices) -> dict[str, str | None]:
+def deciding_columns(table: Table, choices: DataChoices) -> dict[str, str | None]:
     """Return what decides where a row belongs, groups or time, and the column of each; nothing if that is its content.
 
     Rows of a series are in order, whether or not a column says so: time without a column is the order of the rows.
@@ -202,7 +202,7 @@ def _is_drawn(table: Table, choices: DataChoices) -> bool:
 
 def _check_split(table: Table, choices: DataChoices) -> None:
     """Refuse choices about the split that contradict each other, of which one would go unheeded."""
-    deciding, wanted = _deciding(table, choices), choices.split
+    deciding, wanted = deciding_columns(table, choices), choices.split
     for name, column in deciding.items():
         if column is None and not choices.window:
             raise InputError(
@@ -247,7 +247,7 @@ def _split_by(table: Table, choices: DataChoices, target: Target) -> str:
         return _given_by(choices)
     if target.task == "next-token" and len(table) == 1:
         return "by place: the text is cut into consecutive pieces"
-    deciding = _deciding(table, choices)
+    deciding = deciding_columns(table, choices)
     parts = [f"by groups of '{deciding['groups']}'"] if "groups" in deciding else []
     if "time" in deciding:
         parts.append(f"by time, of '{deciding['time']}'" if deciding["time"] else "by time, as the rows stand")
@@ -353,7 +353,7 @@ def _load_table(
     }
     described = [describe(table, column, kinds.get(column)) for column in table.columns if column not in choices.drop]
     group, time = choices.group or table.group, choices.time or table.time
-    deciding = _deciding(table, choices)
+    deciding = deciding_columns(table, choices)
     heeded = deciding.values() if _is_drawn(table, choices) else ()
     how, used, left_out = _features(described, choices, grid, (group, time), heeded)
     _check_applies(choices, how)
@@ -461,7 +461,7 @@ def _split(
     seed: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the rows of each split, by what the source says or else the choices."""
-    deciding = _deciding(table, choices)
+    deciding = deciding_columns(table, choices)
     group, time = deciding.get("groups"), deciding.get("time")
     return split_rows(
         split_keys(keys),
@@ -487,7 +487,7 @@ def _load_series(
 ) -> Data:
     """Return the rows of time series as windows; a window belongs where the row that it is asked about does."""
     group, time = choices.group or table.group, choices.time or table.time
-    by_time = "time" in _deciding(table, choices)
+    by_time = "time" in deciding_columns(table, choices)
     keys = row_keys([as_text(table.column(target.name)), *values_of(table, used)])
     if by_time and time is None:  # rows without a time are in order as they stand
         rows = split_rows(

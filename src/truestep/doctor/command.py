@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -67,25 +69,57 @@ def examine(
     if out is not None and not out.parent.is_dir():
         raise InputError(f"--out: the folder '{out.parent}' does not exist.")
 
-    from truestep.doctor.diagnosis import diagnose
+    from truestep.doctor import processes
     from truestep.doctor.observe import Watch
 
-    watch, report = Watch(), Report(script=target)
+    if module and target in processes.LAUNCHERS:
+        options = _as_options(steps=steps, select=select, ignore=ignore, kind=kind, out=out, exit_zero=exit_zero)
+        return run(target, processes.launched(arguments, options), module=True)
+    watch, ranks = Watch(), processes.Ranks.of_environment()
     if steps is not None:
         _end_after(watch, steps)
+    if ranks is not None:  # a launcher ends all when one of them fails
+        signal.signal(signal.SIGTERM, _terminated)
     stdout = _redirected() if kind != "text" and out is None else None
-    watch.start()
-    try:
-        report.exit_code = run(target, arguments, module=module)
-        watch.record.finished = report.exit_code == 0
-    finally:
-        watch.stop()
-    report.findings = diagnose(watch.record, select, ignore)
-    report.take(watch.record)
+    with processes.watching_children() as children:
+        watch.start()
+        try:
+            exit_code = run(target, arguments, module=module)
+            watch.record.finished = exit_code == 0
+            if not _flushed():  # as Python ends where the last output can't be written
+                exit_code = exit_code or 120
+        finally:
+            watch.stop()
+        report = processes.report_of(watch, select, ignore)
+        report.script, report.exit_code = target, exit_code
+        children.gather(report)
+    if ranks is not None:
+        ranks.gather(report)
+    if ranks is not None and ranks.rank:
+        return report.exit_code  # what it found is said, and counted, by the first
     _write(report, kind, out, stdout)
     if report.exit_code:
         return report.exit_code
     return 1 if report.alarms and not exit_zero else 0
+
+
+def _terminated(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _as_options(
+    *, steps: int | None, select: Iterable[str], ignore: Iterable[str], kind: str, out: Path | None, exit_zero: bool
+) -> list[str]:
+    """Return the doctor's options as they are typed."""
+    values = {
+        "--steps": steps,
+        "--select": ",".join(select),
+        "--ignore": ",".join(ignore),
+        "--format": kind,
+        "--out": out,
+    }
+    words = [str(word) for name, value in values.items() if value for word in (name, value)]
+    return words + ["--exit-zero"] * exit_zero
 
 
 def _end_after(watch: Any, steps: int) -> None:
@@ -143,9 +177,20 @@ def run(
         sys.excepthook(type(error), error.with_traceback(trace), trace)
         return 1
     finally:
-        sys.stdout.flush()
         sys.argv, sys.path[0] = before[0], before[1]
     return 0
+
+
+def _flushed() -> bool:
+    """Write what waits in the buffer of stdout, or drop it if nobody takes it: Python would fail once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        with suppress(OSError):
+            print(f"output: {error.strerror}", file=sys.stderr)
+        return False
+    return True
 
 
 def _redirected() -> int:
@@ -158,7 +203,9 @@ def _redirected() -> int:
 
 def _write(report: Report, kind: str, out: Path | None, stdout: int | None) -> None:
     words = rendered(report, kind, colour=out is None and sys.stderr.isatty() and not os.environ.get("NO_COLOR")) + "\n"
-    if out is not None:
+    if out is not None and out.exists() and not out.is_file():  # a device, a pipe
+        out.write_text(words, encoding="utf-8")
+    elif out is not None:
         temporary = out.with_name(f".{out.name}.part")
         temporary.write_text(words, encoding="utf-8")
         temporary.replace(out)
@@ -168,5 +215,9 @@ def _write(report: Report, kind: str, out: Path | None, stdout: int | None) -> N
         sys.stdout.write(words)
         sys.stdout.flush()
     else:
-        sys.stderr.write(f"\n{words}")
-        sys.stderr.flush()
+        try:
+            sys.stderr.write(f"\n{words}")
+            sys.stderr.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            raise

@@ -32,8 +32,13 @@ def diagnose(record: Record, select: Iterable[str] = (), ignore: Iterable[str] =
                 findings.append(finding)
         except Exception as error:  # noqa: BLE001  a bug in a rule is ours, and does not hide what the others found
             record.own_errors[f"{type(error).__name__}: {error} in rule {name}"] += 1
-    findings = ordered(findings, {name: list(pages.page(name).hides) for name in {one.rule for one in findings}})
+    findings = in_order(findings)
     chosen = set(select)
     return [
         one for one in findings if one.rule not in ignored and (not chosen or one.rule in chosen) and not allowed(one)
     ]
+
+
+def in_order(findings: list[Finding]) -> list[Finding]:
+    """Return findings without the consequences of others: first the errors, then by place."""
+    return ordered(findings, {name: list(pages.page(name).hides) for name in {one.rule for one in findings}})

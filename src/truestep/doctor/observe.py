@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -28,6 +28,8 @@ from truestep.doctor.steps import Steps
 class Watch:
     """Watches everything that this process does with PyTorch, from `start` to `stop`."""
 
+    current: ClassVar[Watch | None] = None  # the one that is on
+
     def __init__(self) -> None:
         self.record = Record()
         self.on = False
@@ -39,17 +41,23 @@ class Watch:
         self.sensors = (self.steps, self.schedules, self.losses, self.calls, self.loaders, self.keeping)
 
     def start(self) -> None:
+        Watch.current = Watch.current or self
         self._thread, self._process = threading.get_ident(), os.getpid()
         for sensor in self.sensors:
             sensor.install()
         self.on = True
 
     def stop(self) -> None:
+        self.leave()
+        self.conclude()
+
+    def leave(self) -> None:
+        """Put PyTorch's functions back."""
         self.on = False
         self.losses.trace(on=False)
         while self._undo:
             self._undo.pop()()
-        self.conclude()
+        Watch.current = None if Watch.current is self else Watch.current
 
     def conclude(self) -> None:
         """Let the sensors write down what they only know at the end."""

@@ -29,6 +29,8 @@ class Report:
     backwards: int = 0
     exit_code: int = 0  # the script's own
     own_errors: dict[str, int] = field(default_factory=dict)
+    processes: int = 1  # that trained
+    unseen: list[str] = field(default_factory=list)  # processes that gave no report
 
     def take(self, record: Record) -> None:
         self.steps, self.backwards, self.own_errors = record.steps, record.backwards, dict(record.own_errors)
@@ -61,6 +63,8 @@ def rendered(report: Report, kind: str, *, colour: bool = False) -> str:
 def text(report: Report, *, colour: bool = False) -> str:
     """Return the report as text with excerpts of the code."""
     if not report.backwards and not report.steps:
+        if report.unseen:
+            return f"doctor: {_unseen(report)}, and saw no training in this one."
         return "doctor: saw no training: no backward pass and no optimizer step ran in this process."
 
     def painted(words: str, code: str) -> str:
@@ -78,14 +82,30 @@ def text(report: Report, *, colour: bool = False) -> str:
         parts.append("\n".join(lines))
     counts = [f"{sum(one.severity == kind for one in report.findings)} {kind}s" for kind in COLOURS]
     verdict = ", ".join(counts) if report.findings else "found nothing"
-    parts.append(f"doctor: {verdict} in {report.steps} optimizer steps.")
+    of_each = f" of each of {report.processes} processes" if report.processes > 1 else ""
+    parts.append(f"doctor: {verdict} in {report.steps} optimizer steps{of_each}.")
     if report.findings:
         parts[-1] += " More: truestep doctor --explain RULE"
     if report.own_errors:
         parts.append(
             f"doctor: {sum(report.own_errors.values())} of its own looks failed: {next(iter(report.own_errors))}"
         )
+    if report.unseen:
+        parts.append(f"doctor: {_unseen(report)}.")
     return "\n\n".join(parts)
+
+
+def _unseen(report: Report) -> str:
+    """Return which processes nothing is known of."""
+    names = list(dict.fromkeys(report.unseen))
+    shown = ", ".join(names[:4]) + (" and others" if len(names) > 4 else "")
+    return f"did not see what happened in {len(report.unseen)} other process{'es' * (len(report.unseen) > 1)} ({shown})"
+
+
+def in_a_line(one: Finding) -> str:
+    """Return a finding as one line of text."""
+    fix = f" Fix: {one.fix}" if one.fix else ""
+    return f"{_place(one.site)}  {one.severity}  {one.rule}: {one.message}{fix}"
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -95,6 +115,8 @@ def as_json(report: Report) -> dict[str, Any]:
         "script": report.script,
         "exit": report.exit_code,
         "steps": report.steps,
+        "processes": report.processes,
+        "unseen": report.unseen,
         "own_errors": report.own_errors,
         "findings": [
             {

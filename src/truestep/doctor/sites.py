@@ -14,7 +14,7 @@ from truestep.doctor.record import Site
 
 _HERE = str(Path(__file__).parent)
 _PACKAGE = str(Path(__file__).parent.parent)
-_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")})
 _FRAME = re.compile(r'  File "([^"]+)", line (\d+), in ')
 
 

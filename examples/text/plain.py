@@ -1,0 +1,172 @@
+"""Train a model to tell classes apart.
+
+python plain.py --out FOLDER
+"""
+
+import argparse
+import math
+import re
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils.rnn import pad_sequence
+from torch.optim.lr_scheduler import LambdaLR
+
+SEED = 0
+EPOCHS = 5
+BATCH_SIZE = 32
+ACCUMULATE = 2
+LR = 0.01
+WEIGHT_DECAY = 0.3
+WARMUP = 0.05
+MAX_GRAD_NORM = 1.0
+DATA = Path(__file__).with_name("speeches.csv.gz")
+TARGET = "era"
+CLASSES = ["1946 to 1980", "since 1981", "until 1936"]
+GROUP = "president"
+VALID_GROUPS = ["Herbert Hoover", "Gerald R Ford", "William J Clinton"]
+TEST_GROUPS = ["Woodrow Wilson", "John F Kennedy", "Donald J Trump"]
+TEXT = "text"
+LENGTH = 120
+WORD = "\\w+(?:['\\u2019]\\w+)*|[^\\w\\s]"
+VOCABULARY = 8192
+
+
+def load_data():
+    frame = pl.read_csv(DATA, infer_schema=False)
+    texts = frame[TEXT].fill_null("").to_list()
+    groups = frame[GROUP]
+    where = groups.is_in(VALID_GROUPS) + 2 * groups.is_in(TEST_GROUPS).cast(pl.Int8)
+    where = torch.tensor(where.to_numpy())
+    train, valid, test = [(where == part).nonzero()[:, 0] for part in range(3)]
+    words = [re.findall(WORD, text.lower()) for text in texts]
+    counts = Counter(word for row in train for word in words[row])
+    often = sorted((-count, word) for word, count in counts.items() if count > 1)
+    # 0 is padding, 1 a word that training texts don't have twice.
+    numbers = {word: number for number, (_, word) in enumerate(often[:VOCABULARY], 3)}
+    tokens = [[numbers.get(word, 1) for word in text[:LENGTH]] or [1] for text in words]
+    texts = [torch.tensor(row) for row in tokens]
+    lengths = torch.tensor([len(row) for row in tokens])
+    targets = torch.tensor([CLASSES.index(label) for label in frame[TARGET]])
+    return texts, lengths, targets, train, valid, test
+
+
+def padded(texts, rows):
+    return pad_sequence([texts[row] for row in rows], batch_first=True)
+
+
+class Bag(nn.Module):
+    """The average of what each word says, then one linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(5597, 64, padding_idx=0)
+        # Small: a rare word hardly moves from where it began, and should say little.
+        nn.init.uniform_(self.embedding.weight, -1 / 64, 1 / 64)
+        nn.init.zeros_(self.embedding.weight[0])
+        self.output = nn.Linear(64, 3)
+
+    def forward(self, tokens, lengths):
+        is_token = torch.arange(tokens.shape[1]) < lengths.unsqueeze(1)
+        weights = is_token.float()
+        if self.training:  # some words are left out
+            weights = weights * (torch.rand_like(weights) >= 0.3)
+        total = (weights.unsqueeze(1) @ self.embedding(tokens)).squeeze(1)
+        return self.output(total / weights.sum(1, keepdim=True).clamp(min=1))
+
+
+def loss_sum(outputs, targets):
+    return F.cross_entropy(outputs, targets, reduction="sum")
+
+
+def lr_factor(update, updates):
+    """Linear warm-up, then half a cosine down."""
+    warmup = int(WARMUP * updates)
+    if update < warmup:
+        return (update + 1) / (warmup + 1)
+    progress = (update - warmup) / (updates - warmup)
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+@torch.no_grad()
+def evaluate(model, texts, lengths, targets, rows):
+    """Mean loss and accuracy over these rows at once."""
+    model.eval()
+    # Texts alike in length make a batch: less padding.
+    rows = rows[lengths[rows].argsort(stable=True)]
+    total = hits = 0.0
+    for part in rows.split(512):
+        outputs = model(padded(texts, part), lengths[part])
+        loss = loss_sum(outputs, targets[part])
+        total += loss.item()
+        hits += (outputs.argmax(1) == targets[part]).sum().item()
+    return {"loss": total / len(rows), "accuracy": hits / len(rows)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out
+
+    torch.set_num_threads(1)  # the last bits of a sum depend on them
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.manual_seed(SEED)
+    texts, lengths, targets, train, valid, test = load_data()
+    model = Bag()
+    matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
+    others = [weight for weight in model.parameters() if weight.ndim < 2]
+    # Biases and norms don't decay.
+    groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
+    updates = EPOCHS * math.ceil(len(train) / BATCH_SIZE / ACCUMULATE)
+    scheduler = LambdaLR(optimizer, partial(lr_factor, updates=updates))
+
+    best, best_loss = {}, math.inf
+    for epoch in range(EPOCHS):
+        model.train()
+        # A generator of its own: the global one would shift every dropout mask.
+        order = np.random.default_rng([SEED, epoch]).permutation(len(train))
+        order = train[torch.from_numpy(order)]
+        # Texts alike in length make a batch: less padding. The batches come in any order.
+        pools = order.split(50 * BATCH_SIZE)
+        order = torch.cat([pool[lengths[pool].argsort(stable=True)] for pool in pools])
+        batches = order.split(BATCH_SIZE)
+        places = np.random.default_rng([SEED, epoch, 1]).permutation(len(batches))
+        batches = [batches[place] for place in places]
+        for start in range(0, len(batches), ACCUMULATE):
+            group = batches[start : start + ACCUMULATE]
+            update = torch.cat(group)
+            optimizer.zero_grad()
+            # Sums divided by the count of the whole update: exact, whatever the batches.
+            count = len(update)
+            for rows in group:
+                outputs = model(padded(texts, rows), lengths[rows])
+                loss = loss_sum(outputs, targets[rows]) / count
+                loss.backward()
+            clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
+            optimizer.step()
+            scheduler.step()
+        metrics = evaluate(model, texts, lengths, targets, valid)
+        print(f"epoch {epoch + 1}: valid_loss {metrics['loss']:.4f}")
+        if metrics["loss"] < best_loss:
+            best_loss = metrics["loss"]
+            # Copies: what state_dict returns goes on changing with the model.
+            best = {name: weight.clone() for name, weight in model.state_dict().items()}
+
+    model.load_state_dict(best)
+    for name, value in evaluate(model, texts, lengths, targets, test).items():
+        print(f"test_{name} {value}")
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(best, out / "model.safetensors")
+
+
+if __name__ == "__main__":
+    main()

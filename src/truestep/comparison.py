@@ -1,0 +1,114 @@
+"""Where two runs part, and why: read off the files that they left. No data is read, no code is run.
+
+A run's log holds the loss and the learning rate of every so many updates, with a sum of the bits of the weights and of the
+order of examples. The first row that differs says when; what differs in it, in the recipe and in the environment says why.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from truestep import folder
+from truestep.errors import InputError
+from truestep.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PASSING = {"seconds", "train_seconds"}  # what no two runs share
+CIRCUMSTANCES = ("versions", "cpu_capability", "device", "gpus", "threads", "processes", "code_sha256")
+NO_CAUSE = ("run.save_seconds", "run.save_steps", "run.keep_checkpoints", "run.log_every")
+
+
+def compare(one: Path, other: Path) -> dict[str, Any]:
+    """Return where two runs part.
+
+    Returns:
+        "same": whether all that both have logged is equal to the bit; "rows": how many rows that was;
+        "step", "epoch", "found": the first row that differs, and {name: [one's, other's]} in it;
+        "cause": in a sentence; "differences": all there are in recipes and environments, {name: [one's, other's]}.
+
+    Raises:
+        InputError: one of them is no folder of a run, or no row of their logs is of the same update.
+        RefusedError: a file is damaged.
+    """
+    recipes = [Recipe.from_toml(path / "recipe.toml") for path in (one, other)]
+    differences = _in_recipes(*recipes) | _in_environments(
+        *(folder.read_json(p / "environment.json") for p in (one, other))
+    )
+    logs = [_by_place(path) for path in (one, other)]
+    shared = [place for place in logs[0] if place in logs[1]]
+    if not shared:
+        raise InputError(f"{one}, {other}: expected logs that share an update, found none.")
+    result: dict[str, Any] = {"same": True, "rows": 0, "differences": differences}
+    for place in shared:
+        first, second = (log[place] for log in logs)
+        names = [name for name in first if name in second and name not in PASSING]
+        found = {name: [first[name], second[name]] for name in names if _differ(first[name], second[name])}
+        if found:
+            return result | {
+                "same": False, "step": first["step"], "epoch": first["epoch"], "found": found,
+                "cause": _cause(found, differences),
+            }  # fmt: skip
+        result["rows"] += 1
+    return result
+
+
+def _by_place(path: Path) -> dict[tuple[str, int, int], dict[str, Any]]:
+    return {
+        (row["kind"], row["epoch"], row["step"]): row
+        for row in folder.read_metrics(path / "metrics.jsonl")
+        if {"kind", "epoch", "step"} <= row.keys()
+    }
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return repr(one) != repr(other)  # to the bit; NaN is as good as NaN here
+
+
+def _in_recipes(one: Recipe, other: Recipe) -> dict[str, list[Any]]:
+    return {name: [one.get(name), other.get(name)] for name in one.names() if one.get(name) != other.get(name)}
+
+
+def _in_environments(one: dict[str, Any], other: dict[str, Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for name in ("data_sha256", *CIRCUMSTANCES):
+        first, second = one.get(name), other.get(name)
+        if isinstance(first, dict) and isinstance(second, dict):
+            found |= {
+                f"{name}.{key}": [first.get(key), second.get(key)]
+                for key in sorted({*first, *second})
+                if first.get(key) != second.get(key)
+            }
+        elif first != second:
+            found[name] = [first, second]
+    return found
+
+
+def _cause(found: dict[str, list[Any]], differences: dict[str, list[Any]]) -> str:
+    """Return the first thing that explains the first row that differs, from the data on to the weights."""
+    if (seeds := differences.get("run.seed")) is not None:
+        said = f"run.seed: {seeds[0]} and {seeds[1]}"
+        return f"{said}; it sets splits, the weights at the start, the order of examples, and dropout"
+    if "data_sha256" in differences:
+        return "the data is not the same"
+    if "order" in found:
+        return "the order of examples" + _because(differences, "data.", "objective.balance", "train.batch_size")
+    choices = {name for name in differences if name.partition(".")[0] in RECIPE and name not in NO_CAUSE}
+    if "lr" in found and not choices:
+        return "the learning rate"
+    if choices:
+        return "; ".join(f"{name}: {differences[name][0]} and {differences[name][1]}" for name in sorted(choices))
+    if differences:
+        return "; ".join(f"{name}: {was} and {now}" for name, (was, now) in differences.items())
+    return (
+        "the weights: everything that was written down is the same, so something that is not reproducible was computed"
+    )
+
+
+RECIPE = {"data", "augment", "model", "objective", "optimizer", "schedule", "train", "run"}
+
+
+def _because(differences: dict[str, list[Any]], *prefixes: str) -> str:
+    found = [f"{name}: {was} and {now}" for name, (was, now) in differences.items() if name.startswith(prefixes)]
+    return f" ({'; '.join(found)})" if found else ""

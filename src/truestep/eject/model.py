@@ -1,0 +1,86 @@
+"""What the templates of models are filled with: the sizes of this run's model, read off the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import nn
+
+from truestep.eject.literals import WIDTH
+from truestep.errors import InputError
+from truestep.models import ResNet
+
+CLASSES = {
+    "linear": "Linear",
+    "mlp": "MLP",
+    "cnn": "CNN",
+    "resnet": "ResNet",
+    "bag": "Bag",
+    "recurrent": "Recurrent",
+    "transformer": "Transformer",
+}
+
+
+def describe(name: str, args: Mapping[str, Any], model: nn.Module, argument: str, *, is_flat: bool) -> dict[str, Any]:
+    """Return what the template of a model needs.
+
+    Args:
+        name: of the model.
+        args: it was made with.
+        model: itself, its weights of no matter.
+        argument: what its inputs are called where they are one tensor.
+        is_flat: whether these are vectors already.
+    """
+    flattened = argument if is_flat else f"{argument}.flatten(1)"
+    found: dict[str, Any] = {
+        **args,
+        "argument": argument,
+        "flattened": flattened,
+        "output": getattr(model, "output", None),
+    }
+    found |= {part: module for part, module in model.named_children() if isinstance(module, nn.Sequential)}
+    if isinstance(model, ResNet):
+        first = cast("nn.Conv2d", model.stem[0])
+        found["stem_is_large"], found["filters"] = len(model.stem) > 1, first.out_channels
+        found["blocks"] = [_block(block) for block in model.stages]
+    if name == "recurrent":
+        layers = cast("list[list[nn.LSTM]]", list(cast("Any", model).layers))
+        found["units"] = [layer[0].input_size for layer in layers]
+    if name == "transformer":
+        found["tied"] = args["causal"] and args["num_outputs"] == args["vocabulary"]
+    return found
+
+
+def _block(block: Any) -> str:
+    before, after = block.body[2], block.body[5]
+    return f"{before.in_channels}, {after.out_channels}, {before.stride[0]}"
+
+
+def sequential(modules: nn.Sequential, indent: int) -> str:
+    """Return an `nn.Sequential` as source, a module a line."""
+    if not len(modules):
+        return "nn.Sequential()"
+    line = f"nn.Sequential({', '.join(map(_module, modules))})"
+    if indent + len("self.hidden = ") + len(line) <= WIDTH:
+        return line
+    lines = "".join(f"{' ' * (indent + 4)}{_module(module)},\n" for module in modules)
+    return f"nn.Sequential(\n{lines}{' ' * indent})"
+
+
+def _module(module: nn.Module) -> str:
+    match module:
+        case nn.Linear():
+            return f"nn.Linear({module.in_features}, {module.out_features})"
+        case nn.Conv2d():
+            return f"nn.Conv2d({module.in_channels}, {module.out_channels}, 3, padding=1)"
+        case nn.MaxPool2d():
+            return "nn.MaxPool2d(2)"
+        case nn.Dropout():
+            return f"nn.Dropout({module.p})"
+        case nn.LayerNorm():
+            return f"nn.LayerNorm({module.normalized_shape[0]})"
+        case nn.ReLU() | nn.Flatten():
+            return f"nn.{type(module).__name__}()"
+        case _:
+            raise InputError(f"model: no plain way is known to write {type(module).__name__}.")

@@ -1,0 +1,208 @@
+"""Whether a run that was stopped can go on, and what is no longer as it was.
+
+To the same bits it goes on only with the same data, code, choices, versions, threads and device. What changes the bits but
+not what is learnt is said; what makes it another run is refused, unless `--resume-anyway`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from truestep import checkpoint, distributed, folder
+from truestep.code import file_of, is_code
+from truestep.errors import InputError, RefusedError
+from truestep.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from truestep.data import Data
+
+PROLONGING = ("train.epochs", "train.max_steps", "train.max_minutes")  # what a resumed run may change
+HARMLESS = (  # what changes no bit, or only as another device does
+    "run.device",
+    "run.threads",
+    "run.log_every",
+    "run.save_seconds",
+    "run.save_steps",
+    "run.keep_checkpoints",
+    "data.workers",
+)
+NAMES_OF_CODE = ("data.source", "augment.transform", "model.name", "optimizer.name")
+
+
+def begun(path: Path) -> bool:
+    """Whether a run was begun in a folder and has not come to its end."""
+    if not (path / "recipe.toml").is_file():
+        return False
+    try:
+        return folder.read_json(path / "results.json")["stopped"] == "max_minutes"
+    except (InputError, KeyError):
+        return True
+
+
+def is_same(path: Path, asked: Recipe) -> bool:
+    """Whether the run in a folder was asked for with the same words."""
+    try:
+        return folder.read_json(path / "environment.json").get("asked_sha256") == sum_of(asked)
+    except InputError:
+        return False
+
+
+def sum_of(asked: Recipe) -> str:
+    """Return the SHA-256 of the choices as they were asked for, before anything was chosen for the user."""
+    return hashlib.sha256(asked.to_toml().encode()).hexdigest()
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether there is one, whole or not; a run that was stopped before its first one begins anew."""
+    return bool(checkpoint.newest_first(path / "checkpoints"))
+
+
+def check_choices(before: Recipe, now: Recipe, *, anyway: bool, say: Callable[[str], None]) -> None:
+    """Raise InputError for a choice that makes it another run; with `anyway`, say it.
+
+    Args:
+        before: the recipe that the run has.
+        now: the one that it would go on with.
+    """
+    for full in now.names():
+        was, value = before.get(full), now.get(full)
+        if value == was or full in PROLONGING or full in HARMLESS:
+            continue
+        if not anyway:
+            raise InputError(
+                f"{full}: a resumed run keeps it at {was}, found {value}. It may change {', '.join(PROLONGING)}; "
+                "--resume-anyway goes on with what is no longer the same run."
+            )
+        say(f"{full} is {value} now and was {was}: this is no longer the same run")
+
+
+def circumstances(recipe: Recipe, data: Data, device: torch.device) -> dict[str, Any]:
+    """Return all that the bits of a run depend on besides its recipe, beside what else explains a difference."""
+    files = {full: file_of(name) for full in NAMES_OF_CODE if is_code(name := recipe.get(full) or "")}
+    return folder.environment() | {
+        "device": device.type,
+        "threads": recipe.run.threads,
+        "processes": distributed.world_size(),
+        "data_sha256": fingerprint(data),
+        "code_sha256": {
+            full: hashlib.sha256(path.read_bytes()).hexdigest() for full, path in files.items() if path is not None
+        },
+    }
+
+
+def check_circumstances(
+    path: Path, now: dict[str, Any], *, anyway: bool, say: Callable[[str], None]
+) -> dict[str, list[Any]]:
+    """Say what is no longer as it was, and return it: {"threads": [2, 4]}.
+
+    Raises:
+        RefusedError: the data or the code is another, and not `anyway`.
+    """
+    before = folder.read_json(path / "environment.json")
+    for change in before.get("resumed", ()):
+        for name, (_, became) in change["changed"].items():
+            _put(before, name, became)
+    changed: dict[str, list[Any]] = {}
+    for name in ("data_sha256", *(f"code_sha256.{full}" for full in NAMES_OF_CODE)):
+        was, found = _get(before, name), _get(now, name)
+        if was == found:
+            continue
+        full = name.partition(".")[2]
+        what = "the data is" if name == "data_sha256" else f"the code of {full} is"
+        if not anyway:
+            raise RefusedError(
+                f"{path}: {what} no longer what this run began with. Start a new run, or say --resume-anyway."
+            )
+        say(f"{what} no longer what this run began with")
+        changed[name] = [was, found]
+    bits = ("versions.torch", "versions.numpy", "versions.truestep", "cpu_capability", "device", "gpus", "threads")
+    for name in (*bits, "processes"):
+        was, found = _get(before, name), _get(now, name)
+        if was != found and was is not None:
+            changed[name] = [was, found]
+            say(f"{name.removeprefix('versions.')} {found}, was {was}: the run goes on, but not to the same bits")
+    return changed
+
+
+def note(path: Path, now: dict[str, Any], changed: dict[str, list[Any]]) -> None:
+    """Write into environment.json that the run went on, and with what changed."""
+    known = folder.read_json(path / "environment.json")
+    again = {"time": now["time"], "command": now["command"], "changed": changed}
+    write_environment(path, known | {"resumed": [*known.get("resumed", ()), again]})
+
+
+def write_environment(path: Path, known: dict[str, Any]) -> None:
+    folder.write(path / "environment.json", folder.to_json(known, indent=2) + "\n")
+
+
+def check_not_back(path: Path, recipe: Recipe) -> None:
+    """Refuse to end a resumed run before where it is already."""
+    before = Recipe.from_toml(path / "recipe.toml")
+    for option, count, full in (("epochs", "epoch", "train.epochs"), ("max-steps", "step", "train.max_steps")):
+        was, wanted = before.get(full), recipe.get(full)
+        if wanted is None or wanted == was or (was is not None and wanted > was):
+            continue
+        done = max((row[count] for row in folder.read_metrics(path / "metrics.jsonl") if count in row), default=0)
+        if wanted < done:
+            raise InputError(
+                f"--{option} {wanted}: expected at least {done}, because {path} is that far already; a run can go on, not back."
+            )
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write recipe.toml; a run that was prolonged, or shortened, says in it that its recipe alone does not repeat it."""
+    file, notes = path / "recipe.toml", ""
+    if file.exists():
+        notes = "".join(f"{line}\n" for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
+        notes += _changes(Recipe.from_toml(file), recipe)
+    folder.write(file, notes + recipe.to_toml())
+
+
+def _changes(before: Recipe, now: Recipe) -> str:
+    """Return a comment on what a resumed run has changed; nothing if nothing."""
+    changed = {full: (before.get(full), now.get(full)) for full in now.names() if before.get(full) != now.get(full)}
+    if not changed:
+        return ""
+    longer = all(
+        full in PROLONGING and was is not None and (value is None or value > was)
+        for full, (was, value) in changed.items()
+    )
+    parts = [
+        f"{full.removeprefix('train.')} = {'none' if was is None else was} to {'none' if value is None else value}"
+        for full, (was, value) in changed.items()
+    ]
+    said = f"# {'Prolonged' if longer else 'Changed'} from {', '.join(parts)}"
+    if {"train.epochs", "train.max_steps"} & changed.keys():
+        said += ": the schedule was planned anew, so that this recipe, run from its start, may give other weights"
+    return f"{' '.join(said.split())}.\n"
+
+
+def fingerprint(data: Data) -> str:
+    """Return the SHA-256 of what is learnt from, and of what belongs where."""
+    digest = hashlib.sha256()
+    if data.keys is not None:
+        digest.update(data.keys.data)
+    for split in data.splits.values():
+        digest.update(split.rows.numpy().tobytes())
+    digest.update(data.train.known.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _get(content: dict[str, Any], name: str) -> Any:
+    first, _, rest = name.partition(".")
+    value = content.get(first)
+    return value.get(rest) if rest and isinstance(value, dict) else None if rest else value
+
+
+def _put(content: dict[str, Any], name: str, value: Any) -> None:
+    first, _, rest = name.partition(".")
+    if rest:
+        content.setdefault(first, {})[rest] = value
+    else:
+        content[first] = value

@@ -1,0 +1,76 @@
+"""Where two runs part is found at its first row, and the cause named."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+import truestep as ts
+from truestep.comparison import compare
+
+ROWS = np.random.default_rng(0).normal(size=(120, 4)).astype("float32")
+YES = (ROWS[:, 0] > 0).astype("int64")
+SHORT = {"epochs": 3, "run.log_every": 2, "batch_size": 16, "show": False, "model": "mlp"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one") / "run"
+    ts.train((ROWS, YES), out=folder, **SHORT)
+    return folder
+
+
+def other(folder, source=(ROWS, YES), **choices):
+    ts.train(source, out=folder / "other", **SHORT | choices)
+    return folder / "other"
+
+
+def test_the_same_run_again_is_the_same(run, tmp_path):
+    found = compare(run, other(tmp_path))
+    assert found["same"]
+    assert found["rows"] == 9 + 3 + 1  # a row for every second of 18 updates, for every epoch, and for the end
+    assert found["differences"] == {}
+
+
+@pytest.mark.parametrize(
+    ("choices", "step", "cause"),
+    [
+        ({"seed": 1}, 2, "run.seed: 0 and 1"),
+        ({"lr": 0.01}, 2, "optimizer.lr: 0.001 and 0.01"),
+        ({"schedule": "constant"}, 4, "schedule.name: cosine and constant"),
+        ({"model.args": {"dropout": 0.5}}, 2, "model.args"),
+    ],
+)
+def test_a_choice_is_named(run, tmp_path, choices, step, cause):
+    found = compare(run, other(tmp_path, **choices))
+    assert not found["same"]
+    assert found["step"] <= step
+    assert cause in found["cause"]
+
+
+def test_other_data_is_named(run, tmp_path):
+    changed = ROWS.copy()
+    changed[7, 2] += 1
+    found = compare(run, other(tmp_path, (changed, YES)))
+    assert found["cause"] == "the data is not the same"
+
+
+def test_what_nobody_wrote_down_is_found_where_it_begins(run, tmp_path):
+    """A row that was tampered with stands for a computation that was not reproducible."""
+    shutil.copytree(run, tmp_path / "copy")
+    log = tmp_path / "copy" / "metrics.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    steps = [number for number, line in enumerate(lines) if '"kind": "step"' in line]
+    lines[steps[4]] = lines[steps[4]].replace('"weights": "', '"weights": "f')
+    log.write_text("".join(lines))
+    found = compare(run, tmp_path / "copy")
+    assert found["step"] == 10
+    assert [*found["found"]] == ["weights"]
+    assert "not reproducible" in found["cause"]
+
+
+def test_what_is_no_run_is_refused(run, tmp_path):
+    with pytest.raises(ts.InputError):
+        compare(run, tmp_path)
