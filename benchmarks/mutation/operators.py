@@ -830,10 +830,18 @@ def _(s: Script) -> Iterator[list[Edit]]:
             yield [s.mark(call), s.replace(dimension, "0")]
 
 
+def made_as(s: Script, thing: ast.expr) -> list[ast.Call]:
+    """The calls whose result is assigned to a name or attribute."""
+    made = [n.value for n in s.nodes if isinstance(n, ast.Assign) and s.text(n.targets[0]) == s.text(thing)]
+    return [call for call in made if isinstance(call, ast.Call)]
+
+
 @operator("normalized-over-batch", "softmax-over-batch", ["examples-mixed-in-batch"])
 def _(s: Script) -> Iterator[list[Edit]]:
     for loss in s.training_losses("ce"):
-        if isinstance(loss.node, ast.Call) and not loss.node.keywords and s.maker_of(loss.output):
+        plain = isinstance(loss.node, ast.Call) and not loss.node.keywords
+        # what its class was told, such as the padding to ignore, would be lost: a second mistake
+        if plain and not any(made.keywords for made in made_as(s, loss.node.func)) and s.maker_of(loss.output):
             output, target = s.text(loss.output), s.text(loss.target)
             nll = f"{s.nn}.functional.nll_loss({MARK}{output}.log_softmax(dim=0), {target})"
             yield [s.replace(loss.node, nll)]
@@ -842,7 +850,9 @@ def _(s: Script) -> Iterator[list[Edit]]:
 @operator("softmax-of-one-column", "softmax-over-one-class")
 def _(s: Script) -> Iterator[list[Edit]]:
     for call in s.called("sigmoid"):
-        if s.in_module(call) and s.training_losses("bce"):
+        layers = made_as(s, call.args[0].func) if isinstance(call.args[0], ast.Call) else []
+        one_column = any(len(layer.args) > 1 and s.text(layer.args[1]) == "1" for layer in layers)
+        if one_column and s.in_module(call) and s.training_losses("bce"):
             yield [s.replace(call, f"{MARK}{s.torch}.softmax({s.text(call.args[0])}, dim=1)")]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from functools import partial
 from itertools import islice
 from typing import Any, cast
@@ -285,8 +285,8 @@ class StreamedBatches:
             place += 1
 
 
-def batches_on(device: torch.device, batches: Iterable[Any], epoch: int = 0, start: int = 0) -> Iterator[Any]:
-    """Yield the batches of one epoch from the `start`-th on, on a device.
+def batches_on(device: torch.device, batches: Iterable[Any], epoch: int = 0, start: int = 0) -> Generator[Any]:
+    """Yield the batches of one epoch from the `start`-th on, on a device. Whoever stops early closes it: workers end.
 
     Args:
         device: of the model.
@@ -296,7 +296,7 @@ def batches_on(device: torch.device, batches: Iterable[Any], epoch: int = 0, sta
     """
     knows_epochs = isinstance(batches, Batches | StreamedBatches)
     iterator = batches.epoch(epoch, start) if knows_epochs else islice(batches, start, None)
-    return iterator if device.type == "cpu" else (to_device(batch, device) for batch in iterator)
+    yield from iterator if device.type == "cpu" else (to_device(batch, device) for batch in iterator)
 
 
 def number_of(batches: Iterable[Any]) -> int | None:

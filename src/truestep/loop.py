@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -315,11 +315,11 @@ def fit(
         while not progress.stopped or progress.batch:  # one that was stopped in an epoch is still to be evaluated
             model.train()
             before_epoch(progress.epoch)
-            batches = () if progress.stopped else batches_on(device, train, progress.epoch, progress.batch)
+            batches = batches_on(device, train, progress.epoch, progress.batch)
             try:
-                with located(progress, train, accumulate, bare, objective, precision):
+                with located(progress, train, accumulate, bare, objective, precision), closing(batches):
                     for step in train_steps(
-                        model, batches, objective, optimizer,
+                        model, () if progress.stopped else batches, objective, optimizer,
                         scheduler=scheduler, ema=ema, precision=precision, accumulate=accumulate,
                         max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
                         micro_batch=splitting, step=progress.step,

@@ -17,7 +17,6 @@ MISSED = {
     "byol-style-views",
     "padded-sensor-forecast",
     "reptile-sinusoids",
-    "softmax-regression-by-hand",
     "two-process-validation",
     "wine-progress-epochs",
 }

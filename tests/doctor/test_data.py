@@ -356,6 +356,25 @@ MISTAKES |= {
                 sched.step()  # here
         """,
     ),
+    "one seed for each epoch, an order drawn by hand": (
+        "same-order-every-epoch",
+        """
+        model = net(); optimizer = optim.SGD(model.parameters(), 0.05)
+        for epoch in range(3):
+            torch.manual_seed(1)  # here
+            order = torch.randperm(240)
+            for rows in order.split(40):
+                optimizer.zero_grad(); F.cross_entropy(model(X[rows]), y[rows]).backward(); optimizer.step()
+        """,
+    ),
+    "two orders in one statement": (
+        "inputs-and-targets-misaligned",
+        """
+        order = torch.randperm(240)
+        inputs, targets = X[order], y[order.flip(0)]  # here
+        fit(net(), DataLoader(TensorDataset(inputs, targets), 20, shuffle=True))
+        """,
+    ),
     "one seed for each epoch": (
         "same-order-every-epoch",
         """
@@ -384,6 +403,36 @@ def test_a_mistake_is_found_in_another_style(name, tmp_path):
 
 
 CORRECT = {
+    "slices of one name that stands for something else": """
+        data = X[:160]
+        train_x, train_y = data[:120], y[:120]
+        data = X[160:]
+        test_x, test_y = data[:60], y[160:220]
+        model = net()
+        fit(model, DataLoader(TensorDataset(train_x, train_y), 20, shuffle=True))
+        print(score(model, [(test_x, test_y)]))
+        """,
+    "domains that are shuffled apart": """
+        source_x, source_y, target_x = X[:120], y[:120], X[120:]
+        model = net(); optimizer = optim.SGD(model.parameters(), 0.05)
+        for epoch in range(3):
+            i, j = torch.randperm(120), torch.randperm(120)
+            xs, xt = source_x[i], target_x[j]
+            loss = F.cross_entropy(model(xs), source_y[i]) + 0.1 * (model(xs).mean(0) - model(xt).mean(0)).pow(2).sum()
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+        """,
+    "the same seed for each model": """
+        for width in (1, 2, 3):
+            torch.manual_seed(0)
+            fit(net(), DataLoader(TensorDataset(X, y), 20, shuffle=True), 2)
+        """,
+    "a window of context before the held-out part": """
+        train_series, test_series = X[:180], X[180 - 12:]
+        model = nn.Linear(8, 8); optimizer = optim.SGD(model.parameters(), 0.05)
+        for i in range(0, 160, 20):
+            optimizer.zero_grad(); F.mse_loss(model(train_series[i:i+20]), train_series[i+1:i+21]).backward(); optimizer.step()
+        with torch.no_grad(): print(F.mse_loss(model(test_series[:-1]), test_series[1:]).item())
+        """,
     "accuracy on the training data too": """
         train_set, val_set = random_split(TensorDataset(X, y), [180, 60])
         train_loader, val_loader = DataLoader(train_set, 20, shuffle=True), DataLoader(val_set, 20)

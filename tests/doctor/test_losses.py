@@ -257,6 +257,28 @@ def loss_of(x):
     return -(F.log_softmax(sim, 0).diag() + F.log_softmax(sim, 1).diag()).mean()
 learn(both, loss_of, X)
 """,
+    "the energy distance of samples to data": """
+model = mlp(out=1)
+def loss_of(x, v):
+    s = model(x).squeeze(1)
+    return 2 * (s.unsqueeze(1) - v).abs().mean() - (s.unsqueeze(1) - s).abs().mean()
+learn(model, loss_of, X, V)
+""",
+    "all pairs of quantiles and samples, weighted": """
+model, taus = mlp(out=4), torch.tensor([0.1, 0.4, 0.6, 0.9])
+def loss_of(x, v):
+    samples = v.unsqueeze(1) + torch.linspace(-1, 1, 5)
+    far = F.smooth_l1_loss(model(x).unsqueeze(2).expand(-1, -1, 5), samples.unsqueeze(1).expand(-1, 4, -1), reduction="none")
+    below = (samples.unsqueeze(1) < model(x).unsqueeze(2).detach()).float()
+    return ((taus.view(1, 4, 1) - below).abs() * far).mean()
+learn(model, loss_of, X, V)
+""",
+    "members of an ensemble, each with all targets": """
+members = nn.ModuleList([mlp(out=1) for _ in range(3)])
+def loss_of(x, v):
+    return (torch.stack([one(x).squeeze(1) for one in members]) - v).pow(2).mean()
+learn(members, loss_of, X, V)
+""",
     "pairs are ranked on purpose": """
 model = mlp(out=1)
 def loss_of(x, v):

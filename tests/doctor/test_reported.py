@@ -56,6 +56,32 @@ with torch.no_grad():
         correct += (model(x).argmax(1) == y).sum().item()
 print(100 * correct / len(test_loader))  # <-
 """,
+    "loss-not-averaged-as-reported: a place of a list, a helper that returns two losses": """
+def losses(x, y):
+    out = model(x)
+    return loss_fn(out, y), out.pow(2).mean()
+for _ in range(3):
+    sums = [0.0, 0.0]
+    for x, y in train_loader:
+        first, second = losses(x, y)
+        opt.zero_grad()
+        (first + 0.01 * second).backward()
+        opt.step()
+        sums[0] += first.item()
+    print(sums[0] / len(train_loader.dataset))  # <-
+""",
+    "loss-not-averaged-as-reported: a counter of examples": """
+for _ in range(3):
+    total, seen = 0.0, 0
+    for x, y in train_loader:
+        loss = loss_fn(model(x), y)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        total += loss.item()
+        seen += x.size(0)
+    print(total / seen)  # <-
+""",
     "trained-on-evaluation-data: the wrong loader": """
 for _ in range(3):
     model.train()
@@ -114,6 +140,50 @@ def test(loader):
 for _ in range(3):
     train(train_loader)
     test(test_loader)
+""",
+    "a weighted sum by the batches and their size": """
+for _ in range(3):
+    total = 0.0
+    for x, y in train_loader:
+        loss = loss_fn(model(x), y)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        total += loss.item() * len(x)
+    print(total / len(train_loader) / 16)
+""",
+    "a counter of batches, and sums by examples beside it": """
+each = nn.CrossEntropyLoss(reduction="sum")
+for _ in range(3):
+    total, count = 0.0, 0
+    for x, y in train_loader:
+        loss = loss_fn(model(x), y)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        total += loss.item()
+        count += 1
+    print(total / count)
+    with torch.no_grad():
+        summed, seen = 0.0, 0
+        for x, y in test_loader:
+            summed += each(model(x), y).item()
+            seen += len(x)
+    print(summed / seen)
+""",
+    "one example at a time, of a list and of a dataset": """
+pairs, held_out = list(zip(X[80:], Y[80:])), TensorDataset(X[80:], Y[80:])
+for _ in range(3):
+    train(train_loader)
+model.eval()
+with torch.no_grad():
+    right = more = total = 0
+    for x, y in pairs:
+        right += (model(x[None]).argmax(1) == y).sum().item()
+    for x, y in held_out:
+        more += (model(x[None]).argmax(1) == y).sum().item()
+        total += loss_fn(model(x[None]), y[None]).item()
+print(right / len(pairs), more / len(held_out), total / len(held_out))
 """,
     "one example a batch": """
 single = DataLoader(TensorDataset(X[80:], Y[80:]), batch_size=1)

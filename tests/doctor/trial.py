@@ -62,16 +62,20 @@ def ready() -> None:
     diagnosis.diagnose(Record())  # imports the rules
 
 
-def try_script(path: Path, *, doctor: bool = True, limit: float = 60.0, arguments: Sequence[str] = ()) -> Trial:
-    """Run a script in a copy of this process."""
+def try_script(
+    path: Path, *, doctor: bool = True, limit: float = 60.0, arguments: Sequence[str] = (), steps: int | None = None
+) -> Trial:
+    """Run a script in a copy of this process, to its end or as `--steps` would."""
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder, "told.json")
-        ended = run_script(path, limit=limit, run=lambda name: _in_the_copy(name, told, arguments, doctor=doctor))
+        ended = run_script(
+            path, limit=limit, run=lambda name: _in_the_copy(name, told, arguments, doctor=doctor, steps=steps)
+        )
         said = json.loads(told.read_text()) if told.exists() else {}
     return Trial(ended.exit_code, ended.output, ended.errors, **said)
 
 
-def _in_the_copy(path: str, told: Path, arguments: Sequence[str], *, doctor: bool) -> None:
+def _in_the_copy(path: str, told: Path, arguments: Sequence[str], *, doctor: bool, steps: int | None) -> None:
     from truestep.doctor import command
     from truestep.doctor.diagnosis import diagnose
     from truestep.doctor.observe import Watch
@@ -80,6 +84,8 @@ def _in_the_copy(path: str, told: Path, arguments: Sequence[str], *, doctor: boo
     warnings.resetwarnings()  # pytest's make errors of them
     random.seed(0)  # Python has just seeded it anew, as it does in every copy of a process
     watch, report = Watch(), Report(script=path)
+    if steps is not None:
+        command._end_after(watch, steps)
     if doctor:
         watch.start()
     seen: dict[str, Any] = {}

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.compiler import is_compiling
 
 from truestep.doctor import sites
 from truestep.doctor.graph import MARK, Text
-from truestep.doctor.probes import Probes, tensors_in
-from truestep.doctor.record import CallFacts, HiddenModules, LossFacts, LossOp, ModelFacts, Site, looked_at
+from truestep.doctor.probes import AT_CALL, Probes, tensors_in
+from truestep.doctor.record import CallFacts, LossFacts, LossOp, ModelFacts, Site
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
 
 KEPT = 64  # models that are compared with a new one
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+ROWS = (  # what treats each row of a batch alone
+    *(nn.Linear, nn.Identity, nn.Flatten, nn.LayerNorm, nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase),
+    *(nn.ReLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softmax),
+)
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 
@@ -31,7 +35,7 @@ class Given:
     def __init__(self, tensor: Tensor) -> None:
         base = tensor._base
         self.tensor, self.base = weakref.ref(tensor), weakref.ref(base) if base is not None else None
-        self.place = (tensor.storage_offset(), tensor.shape)
+        self.place = (tensor.storage_offset(), tensor.shape) if base is not None else None
 
     def same(self, tensor: Tensor) -> bool:
         if self.tensor() is tensor:
@@ -96,12 +100,18 @@ class Call:
             self.known.nothing_learnt(self.facts, again=self.again, of_training=self.of_training)
 
 
+Waiting = tuple[list[Call], tuple[Any, ...]]  # calls that no backward went through yet, and how they follow one another
+
+
 class Calls:
     """The sensor of model calls."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self.known: dict[int, Known] = {}
+        self.roots: dict[
+            int, tuple[weakref.ref[nn.Module], Known]
+        ] = {}  # of what is called: models, and what wraps them
         self.inside = 0
         self.pending: list[weakref.ref[Call]] = []  # calls with gradients that no backward went through yet
         self.patterns: dict[
@@ -119,19 +129,24 @@ class Calls:
 
     def install(self) -> None:
         original = nn.Module.__call__
-        calls, watch = self, self.watch
+        calls, watch, parameters = self, self.watch, self.watch.steps.parameters
 
         def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            noting = watch.steps.parameters.noting
-            if torch.compiler.is_compiling() or (calls.inside and not noting) or not watch.watching():
+            if is_compiling():
+                return original(module, *args, **kwargs)
+            noting = parameters.noting
+            if (calls.inside and not noting) or not watch.watching():
                 return original(module, *args, **kwargs)
             if noting:
-                watch.guarded(watch.steps.parameters.called, module)
-            if isinstance(module, nn.modules.loss._Loss):
-                if watch.record.backwards < 3:
-                    watch.guarded(calls.criterion, module)
-                return original(module, *args, **kwargs)
-            if calls.inside or not is_model(module):
+                watch.guarded(parameters.called, module)
+            if id(module) not in calls.roots:
+                if isinstance(module, nn.modules.loss._Loss):
+                    if watch.record.backwards < 3:
+                        watch.guarded(calls.criterion, module)
+                    return original(module, *args, **kwargs)
+                if not is_model(module):
+                    return original(module, *args, **kwargs)
+            if calls.inside:
                 return original(module, *args, **kwargs)
             calls.inside = 1
             try:
@@ -147,7 +162,6 @@ class Calls:
         watch.wrap(nn.Module, "train", after=self._mode)
         watch.wrap(nn.Module, "eval", after=self._evaluation_mode)
         watch.wrap(torch.autograd, "grad", before=self._differentiated)
-        watch.at_stop(register_optimizer_step_post_hook(self._on_step).remove)
 
     def _criterion_made(self, _: Any, __: Any, module: nn.Module, *___: Any, **____: Any) -> None:
         site = sites.here()
@@ -160,7 +174,10 @@ class Calls:
             self.watch.record.criteria[site] = made
 
     def of(self, module: nn.Module) -> Known:
-        module = unwrapped(module)
+        root = self.roots.get(id(module))
+        if root is not None and root[0]() is module:
+            return root[1]
+        outer, module = module, unwrapped(module)
         found = self.known.get(id(module))
         if found is None or found.module() is not module:
             record = self.watch.record
@@ -169,7 +186,11 @@ class Calls:
             found = self.known[id(module)] = Known(module, facts)
             self._place(found)
             facts.restless = [name for name, _ in found.restless]
+            facts.ordered = any(
+                next(part.children(), None) is None and not isinstance(part, ROWS) for part in module.modules()
+            )
             self._weights(module, facts)
+        self.roots[id(outer)] = weakref.ref(outer), found
         return found
 
     def _place(self, new: Known) -> None:
@@ -207,39 +228,47 @@ class Calls:
                     (facts.alike if bool(weight.any()) else facts.zero).append(name or type(part).__name__)
 
     def before(self, module: nn.Module, args: Any, kwargs: Any) -> tuple[Known, CallFacts]:
-        known = self.of(module)
-        gradients, lines, bare = torch.is_grad_enabled(), sites.stack(2), unwrapped(module)
-        site = lines[0] if lines else None
-        key = (*lines, bare.training, gradients, self.watch.loaders.current if len(known.by_key) < 200 else -1)
+        known, watch = self.of(module), self.watch
+        training, gradients, lines = (known.module() or module).training, torch.is_grad_enabled(), sites.stack(2)
+        place = watch.loaders.current
+        key = (*lines, training, gradients, place if len(known.by_key) < 200 else -1)
         facts = known.by_key.get(key)
         if facts is None:
             facts = known.by_key[key] = CallFacts(
-                site, bare.training, gradients, first_step=self.watch.record.steps, stack=sites.stack()
+                lines[0] if lines else None, training, gradients, first_step=watch.record.steps, stack=sites.stack()
             )
             known.facts.calls.append(facts)
-        if gradients and self.watch.record.backwards < self.watch.losses.traced:
-            self.watch.losses.trace(on=True)
+        if gradients and watch.record.backwards < watch.losses.traced:
+            watch.losses.trace(on=True)
         facts.times += 1
-        facts.last_step = self.watch.record.steps
+        facts.last_step = watch.record.steps
         if facts.times <= 50 or facts.times % 20 == 0:
             active = known.active()
             if active and len(facts.restless) < len(active):
                 facts.restless = active
-        place = self.watch.loaders.current
         facts.passes[place] += 1
-        inputs = tensors_in((args, kwargs))
+        inputs = [args[0]] if len(args) == 1 and not kwargs and type(args[0]) is Tensor else tensors_in((args, kwargs))
         if inputs and inputs[0].ndim:
-            facts.batch_sizes[inputs[0].shape[0]] += 1
-            known.again = known.last_inputs is not None and known.last_inputs.same(inputs[0])
-            known.of_training = known.trained_inputs is not None and known.trained_inputs.same(inputs[0])
+            size = inputs[0].shape[0]
+            if size not in facts.batch_sizes:
+                watch.wake()
+            facts.batch_sizes[size] += 1
+            last, trained = known.last_inputs, known.trained_inputs
+            known.again = last is not None and last.same(inputs[0])
+            known.of_training = trained is not None and trained.same(inputs[0])
             known.last_inputs = Given(inputs[0])
-        self.watch.loaders.called(known.facts, facts, inputs)
+        watch.loaders.called(known.facts, facts, inputs)
         if gradients:
-            self.last_texts[known.facts.number] = [
+            texts = [
                 Text(known.facts.number, place, tensor, known.padding)
                 for place, tensor in enumerate(inputs[:8])
-                if tensor.ndim == 2 and tensor.dtype in (torch.int64, torch.int32) and tensor.shape[1] > 1
+                if not tensor.is_floating_point()
+                and tensor.ndim == 2
+                and tensor.dtype in (torch.int64, torch.int32)
+                and tensor.shape[1] > 1
             ]
+            if texts or self.last_texts:
+                self.last_texts[known.facts.number] = texts
         return known, facts
 
     def after(
@@ -248,7 +277,7 @@ class Calls:
         if said is None:
             return
         known, facts = said
-        found = tensors_in(outputs)
+        found = [outputs] if type(outputs) is Tensor else tensors_in(outputs)
         facts.output = tuple(found[0].shape) if found else ()
         if facts.gradients and any(t.grad_fn is not None for t in found):
             call = Call(known, facts)
@@ -263,15 +292,19 @@ class Calls:
             known.nothing_learnt(facts, again=known.again, of_training=known.of_training)
             self.watch.event("evaluate", known.facts.number, training=facts.training)
         number = id(facts)
+        self.watch.happened.add(number)
         self.row = (number, self.row[1] + 1) if self.row[0] == number else (number, 1)
         facts.consecutive = max(facts.consecutive, self.row[1])
-        self.probes.call(known, facts, module, args, kwargs, outputs)
+        if facts.times <= AT_CALL or (known.next_place is not None and "future" not in known.facts.probes):
+            self.probes.call(known, facts, module, args, kwargs, outputs)
 
     # What the sensor of losses tells.
 
-    def waiting(self) -> tuple[list[Call], tuple[Any, ...]]:
+    def waiting(self) -> Waiting:
         """Return the calls that no backward went through yet, and how they follow one another, as a key."""
         alive = [call for reference in self.pending if (call := reference()) is not None and not call.reached]
+        if len(alive) == 1:
+            return alive, ((id(alive[0].facts), 1),)
         key: list[list[int]] = []
         for call in alive:
             if key and key[-1][0] == id(call.facts):
@@ -280,9 +313,9 @@ class Calls:
                 key.append([id(call.facts), 1])
         return alive, tuple(map(tuple, key))
 
-    def unknown(self, loss: LossFacts) -> bool:
+    def unknown(self, loss: LossFacts, waiting: Waiting) -> bool:
         """Whether no looked-at backward tells which of the waiting calls this one goes through."""
-        if (loss.number, self.waiting()[1]) in self.patterns or self.extra_looks >= 100:
+        if (loss.number, waiting[1]) in self.patterns or self.extra_looks >= 100:
             return False
         self.extra_looks += 1
         return True
@@ -301,9 +334,6 @@ class Calls:
             module = known.module()
             if module is not None:
                 loss.reached_of_models[known.facts.number] = sum(id(p) in ids for p in module.parameters())
-        for known in list(self.known.values()):
-            if not known.facts.hidden and self.watch.record.backwards <= 3:
-                known.facts.hidden = self._hidden(known)
 
     def texts(self) -> list[Text]:
         return [text for texts in self.last_texts.values() for text in texts][:8]
@@ -324,8 +354,8 @@ class Calls:
                             known.next_place = matching[0]["place"]
                     break
 
-    def assume_trained(self, loss: LossFacts) -> None:
-        alive, key = self.waiting()
+    def assume_trained(self, loss: LossFacts, waiting: Waiting) -> None:
+        alive, key = waiting
         verdicts = self.patterns.get((loss.number, key))
         if verdicts is None:  # too many kinds of them: the last call is what is learnt from
             verdicts = (*[False] * (len(alive) - 1), True)
@@ -349,11 +379,7 @@ class Calls:
             call.reached = True
         self.pending.clear()
 
-    def _on_step(self, *_: Any) -> None:
-        if self.watch.watching():
-            self.watch.guarded(self._stepped)
-
-    def _stepped(self) -> None:
+    def stepped(self) -> None:
         for call in self.reached_last:
             facts = call.facts
             facts.stepped += 1
@@ -361,7 +387,7 @@ class Calls:
             if facts.stepped_first < 0:
                 facts.stepped_first = self.watch.record.steps
         self.reached_last = []
-        if looked_at(self.watch.record.steps) or self.described != (len(self.known), len(self.watch.steps.seen)):
+        if self.watch.looks(self.watch.record.steps) or self.described != (len(self.known), len(self.watch.steps.seen)):
             self.describe()  # a model made in a function is gone at the end
             self.watch.losses.describe()
 
@@ -376,35 +402,6 @@ class Calls:
 
     def _evaluation_mode(self, _: Any, __: Any, module: nn.Module) -> None:
         self._mode(None, None, module, mode=False)
-
-    # Parameters.
-
-    def _hidden(self, known: Known) -> list[HiddenModules]:
-        """Find modules in plain lists and dicts, which `parameters()` and `to()` pass by."""
-        root = known.module()
-        if root is None:
-            return []
-        registered = {id(part) for part in root.modules()}
-        owned = {id(p) for seen in self.watch.steps.seen.values() for p in seen.parameters()}
-        found: list[HiddenModules] = []
-        for part in root.modules():
-            for attribute, value in vars(part).items():
-                if attribute.startswith("_") and attribute in ("_modules", "_parameters", "_buffers"):
-                    continue
-                modules = [m for m in _modules_in(value) if id(m) not in registered]
-                parameters = [p for module in modules for p in module.parameters()]
-                if parameters:
-                    found.append(
-                        HiddenModules(
-                            type(part).__name__,
-                            attribute,
-                            assignment(type(part), attribute),
-                            len(parameters),
-                            any(id(p) in self.watch.losses.reached for p in parameters),
-                            all(id(p) in owned for p in parameters),
-                        )
-                    )
-        return found
 
     def conclude(self) -> None:
         """Write down what is known now, and which calls nothing was learnt from."""
@@ -430,13 +427,6 @@ class Calls:
             facts.reached = facts.reached or any(id(p) in reached for p in module.parameters())
             owned_by = sorted({number for p in module.parameters() for number in owners.get(id(p), ())})
             facts.owned_by = owned_by or facts.owned_by  # an optimizer that was made in a function may be gone
-            facts.unowned = [
-                name
-                for name, p in module.named_parameters()
-                if p.requires_grad and id(p) in reached and id(p) not in owners
-            ]
-            facts.frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
-            facts.hidden = self._hidden(known) or facts.hidden
 
 
 def is_model(module: nn.Module) -> bool:
@@ -481,29 +471,3 @@ def _asks(kind: type) -> bool:
         except (OSError, TypeError, AttributeError):
             _asking[kind] = False
     return _asking[kind]
-
-
-def _modules_in(value: Any, depth: int = 0) -> list[nn.Module]:
-    if isinstance(value, nn.Module):
-        return [value] if depth else []  # a plain attribute is registered by itself
-    if depth > 2 or isinstance(value, str | bytes | Tensor):
-        return []
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple) and len(value) < 1000:
-        return [module for part in value for module in _modules_in(part, depth + 1)]
-    return []
-
-
-def assignment(kind: type, attribute: str) -> Site | None:
-    """Return the line in a class where `self.attribute = ...` is written."""
-    try:
-        lines, first = inspect.getsourcelines(kind)
-        file = inspect.getsourcefile(kind)
-    except (OSError, TypeError):
-        return None
-    for number, line in enumerate(lines):
-        words = line.strip().replace(" ", "")
-        if words.startswith((f"self.{attribute}=", f"self.{attribute}:")) and file and sites.is_users(file):
-            return Site(file, first + number)
-    return None

@@ -190,6 +190,28 @@ def thrown_away(site: Site | None) -> bool:
     return isinstance(line, ast.Assign) and _targets(line) == {"_"}
 
 
+def written_over(site: Site | None) -> bool:
+    """Whether only assignments to names use what a line makes, and all of these names are given something else."""
+    function, source = sites.function(site), sites.statement(site)
+    if function is None or not isinstance(source, ast.Assign):
+        return False
+    lines = list(_lines(function))
+    start = next((place for place, line in enumerate(lines) if line is source), 0)
+    loop = _outermost_loop(function, source)
+    names = _targets(source)
+    for line in [*lines[start + 1 :], *(line for line in lines[:start] if loop and loop.lineno <= line.lineno)]:
+        to_names = isinstance(line, ast.Assign) and all(isinstance(one, ast.Name) for one in line.targets)
+        if _uses(line, names):
+            if not to_names:
+                return False
+            names |= _targets(line)
+        elif to_names and line.col_offset <= source.col_offset:  # in any case, not only in one branch
+            names -= _targets(line)
+        if not names:
+            return True
+    return False
+
+
 def text_of(site: Site) -> str:
     """Return the source of the statement at a line."""
     line = sites.statement(site)

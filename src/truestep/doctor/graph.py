@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from truestep.doctor import sites
-from truestep.doctor.reading import VIEWS
-from truestep.doctor.record import LossFacts, LossOp, Node, Rectified, Site, looked_at
+from truestep.doctor.reading import SELECTIONS, VIEWS
+from truestep.doctor.record import LossFacts, LossOp, Node, Rectified, Site
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
@@ -38,6 +38,7 @@ POINTWISE = re.compile(  # what may stand between a loss written out and its sca
     r"View|LogSigmoid|Softplus|ToCopy|Unsqueeze)Backward\d$"
 )
 ELEMENTWISE = ("AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0", "RsubBackward1", "PowBackward0")
+SUMS = ("AddBackward0", "SubBackward0", "RsubBackward1", "NegBackward0")
 CHAIN = 12  # operations that are followed from a loss's input
 NODES = 20_000  # of a graph that are walked
 TRACED = 3  # backwards whose operations remember the line that made them
@@ -101,15 +102,17 @@ class Losses:
         keep = args[1] if len(args) > 1 else kwargs.get("retain_graph")
         create = args[2] if len(args) > 2 else kwargs.get("create_graph")
         facts.retain_graph += bool(keep) and not create
-        used = watch.steps.before_backward()
+        looks = watch.looks(facts.times)
+        used = watch.steps.before_backward(looks=looks)
         for root in roots:
-            if root.numel() == 1 and root.is_floating_point() and (root.device.type == "cpu" or looked_at(facts.times)):
+            if root.numel() == 1 and root.is_floating_point() and (looks or root.device.type == "cpu"):
                 self._value(facts, float(root.detach()))
-        if looked_at(facts.times) or watch.calls.unknown(facts):
+        waiting = watch.calls.waiting()
+        if looks or watch.calls.unknown(facts, waiting):
             self._look(facts, roots)
         else:
-            watch.calls.assume_trained(facts)
-        if facts.times <= KEPT or looked_at(facts.times):
+            watch.calls.assume_trained(facts, waiting)
+        if facts.times <= KEPT or looks:
             self._retention(facts, roots)
         return facts, site, used
 
@@ -298,6 +301,15 @@ class Graph:
             op = LossOp(
                 kind, _site(inner), "", chain[0].shape, _shape(inner), chain, {"by_hand": True}, self.depth[node]
             )
+            above = [one for one in self.order if any(n is node for n, _ in one.next_functions)]
+            nearer = {one.name()[:3] for one in self.order if self.depth[one] < self.depth[node] - 1}
+            alone = not nearer & {
+                "Sub",
+                "Rsu",
+                "Neg",
+            }  # else it may be the distance of two samples, less those within each
+            if alone and len(above) == 1 and above[0].name().startswith(("Mean", "Sum")):
+                op.facts["all_pairs"] = _all_pairs(_saved(node, "self"), chain[0].shape)
             last = given[0]
             while last.name() in VIEWS and last.next_functions[0][0] is not None:
                 last = last.next_functions[0][0]
@@ -323,12 +335,13 @@ class Graph:
             target = _saved(product, "self")
             if not product.name().startswith("MulBackward") or len(given) != 1 or target is None or target.ndim < 2:
                 continue
-            if target.shape[-1] < 2 or _sums(target) > 1e-3 or bool((target < 0).any()):
+            over_batch = target.ndim == 2 and _sums(target) > 1e-3 and _sums(target.T) < 1e-3
+            if target.shape[-1] < 2 or (_sums(target) > 1e-3 and not over_batch) or bool((target < 0).any()):
                 continue
             chain = [_node(given[0]), *_chain(given[0])]
             op = LossOp("kl_div", _site(node), "", chain[0].shape, tuple(target.shape), chain, depth=self.depth[node])
             result = _saved(given[0], "result")
-            op.facts |= {"by_hand": True} | _target_facts(target)
+            op.facts |= {"by_hand": True, "targets_over_batch": over_batch} | _target_facts(target)
             if result is not None:
                 op.facts |= _range("input", result) | {"sums": _sums(result.exp()), "raw_sums": _sums(result)}
             found.append(op)
@@ -368,7 +381,7 @@ class Graph:
             op.facts |= _range("input", saved)
             op.facts["target_numbers"] = _distinct_places(target)
             last = node
-            while last is node or last.name() in VIEWS:
+            while last is node or last.name() in VIEWS or last.name() in SELECTIONS:
                 last = next((n for n, _ in last.next_functions if n is not None), None)
                 if last is None:
                     break
@@ -378,8 +391,9 @@ class Graph:
     def broadcasts(self) -> list[Node]:
         """Return operations between root and model that blew (N, 1) and (N,) up to (N, N)."""
         found: list[Node] = []
+        averaged = self._averaged()
         for node in self._near_root():
-            if not node.name().startswith(ELEMENTWISE):
+            if not node.name().startswith(ELEMENTWISE) or node in averaged:
                 continue
             shape = _shape(node)
             if len(shape) != 2 or not shape[0] == shape[1] > 1:
@@ -391,6 +405,16 @@ class Graph:
                 continue  # shaped into a column on purpose: pairs
             if (len(sides) == 1 and (column or row)) or (column and row):
                 found.append(Node(node.name(), _site(node), shape, [given for _, given in sides]))
+        return found
+
+    def _averaged(self) -> set[Any]:
+        """Return sums of which the mean is taken as they are: that of all a[i] + b[j] is that of all a[i] + b[i]."""
+        found: set[Any] = set()
+        level = [n for node in self._near_root() if node.name().startswith("Mean") for n, _ in node.next_functions]
+        while level:
+            sums = [n for n in level if n is not None and n not in found and n.name().startswith(SUMS)]
+            found.update(sums)
+            level = [n for node in sums for n, _ in node.next_functions]
         return found
 
     def ends(self) -> list[Node]:
@@ -495,6 +519,25 @@ def _distinct_places(values: Tensor) -> int:
     for size, stride in zip(values.shape, values.stride(), strict=True):
         count *= size if stride or size == 1 else 1
     return count
+
+
+def _all_pairs(difference: Tensor | None, given: tuple[int, ...]) -> bool:
+    """Whether a difference is that of each of some outputs with each of some targets, both blown up for it.
+
+    Args:
+        difference: outputs less targets, or the other way round.
+        given: the shape of the outputs.
+    """
+    if difference is None or math.prod(given) >= difference.numel() or difference.numel() > 5_000_000:
+        return False
+    wide = (1,) * (difference.ndim - len(given)) + given
+    added = [dim for dim, size in enumerate(wide) if size == 1 < difference.shape[dim]]
+    close = 1e-4 * difference.abs().max().clamp(min=1e-12)
+    for dim in (dim for dim, size in enumerate(wide) if size > 1):
+        steps = difference.diff(dim=dim)  # those of the outputs alone, if the targets do not change along it
+        if all(bool((steps.diff(dim=other).abs() <= close).all()) for other in added):
+            return all(bool((difference.diff(dim=other).abs() > close).any()) for other in added)
+    return False
 
 
 def _classes(node: Any, logs: Tensor, target: Tensor, texts: list[Text]) -> dict[str, Any]:

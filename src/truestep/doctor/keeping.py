@@ -48,6 +48,7 @@ class Counting:
     facts: MetricFacts
     at: list[int] = field(default_factory=list)  # optimizer steps before each update since it was reset
     computed: int = -1  # optimizer steps before it was computed last
+    counted: int = 0  # updates before it was computed last
 
 
 class Keeping:
@@ -114,7 +115,8 @@ class Keeping:
         given = {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
         step = self.watch.record.steps
         facts = LoadFacts(sites.here(), "model", step, len(given), sum(name in own for name in given), len(own))
-        facts.examples = (next(iter(given), ""), next(iter(own), ""))
+        facts.keys = facts.keys or len(tensors_of(state))  # a file of several dicts, given whole
+        facts.examples = (str(next(iter(given or state), "")), next(iter(own), ""))
         source = self._source(given.values())
         facts.file = source is not None
         facts.has_optimizer = bool(source and source["optimizer"])
@@ -240,13 +242,14 @@ class Keeping:
         now = sum(at == step for at in counting.at)
         # Several updates with the model as it is, after several with the model as it was when computed before.
         facts.mixed += now >= 2 and 0 <= last < step and sum(at == last for at in counting.at) >= 2
-        counting.computed = step
+        facts.carried += counting.counted >= 2 and facts.updates - counting.counted >= 2
+        counting.computed, counting.counted = step, facts.updates
 
     def _metric_reset(self, _: Any, __: Any, metric: Any, *___: Any, **____: Any) -> None:
         counting = self._metric(metric)
         if counting is not None:
             counting.facts.resets += bool(counting.at)
-            counting.facts.updates, counting.at, counting.computed = 0, [], -1
+            counting.facts.updates, counting.counted, counting.at, counting.computed = 0, 0, [], -1
 
     def conclude(self) -> None:
         """Nothing is left over."""

@@ -34,6 +34,7 @@ from truestep.doctor.record import (
     ModelFacts,
     PassFacts,
     SamplerFacts,
+    SeedFacts,
     Site,
     TableFacts,
 )
@@ -88,17 +89,15 @@ class Given:
 
         self.rows: list[Tensor] = []  # of tables, as they were given
         self.first = 0  # batches of them that came in the first pass
+        self.since = 0  # pass of the loader in which it was given first
+        self.full = False
 
     def content(self) -> set[int]:
         return {key for keys in self.keys for key in keys.tolist()}
 
-    def first_rows(self) -> list[Tensor]:
+    def first_rows(self) -> Tensor:
         """Return the rows of the first pass, those that are there twice among them."""
-        return [row for batch in self.rows[: max(self.first, 1)] for row in batch]
-
-    def distinct_rows(self) -> dict[int, Tensor]:
-        keys = torch.cat(self.keys[: len(self.rows)]).tolist()
-        return dict(zip(keys, torch.cat(self.rows), strict=True))
+        return torch.cat(self.rows[: max(self.first, 1)])
 
 
 class Loaders:
@@ -113,7 +112,6 @@ class Loaders:
         self.numbers = -1
         self.made: dict[int, tuple[weakref.ref[Any], Site | None]] = {}  # of Subsets, by id
         self.given: dict[tuple[int, int], Given] = {}
-        self.seeded: list[list[Site]] = []
         self.samplers: weakref.WeakKeyDictionary[Any, SamplerFacts] = weakref.WeakKeyDictionary()
         self.current = -1
 
@@ -167,9 +165,17 @@ class Loaders:
             facts = self.samplers[sampler] = SamplerFacts(sites.here(), len(sampler.weights))
             self.watch.record.samplers.append(facts)
 
-    def _seeding(self, *_: Any, **__: Any) -> None:
-        if len(self.seeded) < 8:
-            self.seeded.append(sites.stack(4))
+    def _seeding(self, seed: Any = None, *_: Any, **__: Any) -> None:
+        if len(self.watch.record.seeds) < KEPT and isinstance(seed, int):
+            self.watch.record.seeds.append(SeedFacts(sites.stack(4), seed, self.watch.record.steps))
+
+    def _after_seed(self, seed: SeedFacts, model: ModelFacts, inputs: list[Tensor]) -> None:
+        """Remember the first batches that a model learns from after a seed."""
+        if not seed.given:
+            seed.model, seed.loader, seed.call = model.number, self.current, sites.stack(4)
+        given = next((t for t in inputs if t.ndim and t.numel()), None)
+        if model.number == seed.model and given is not None and given.device.type == "cpu" and type(given) is Tensor:
+            seed.given.append(fingerprint(given))
 
     def _describe(self, seen: Seen, loader: DataLoader[Any]) -> None:
         facts, dataset = seen.facts, loader.dataset
@@ -205,6 +211,8 @@ class Loaders:
         facts.own_indices = len(seen.indices or ())
         facts.dataset = self._number(base)
         facts.dataset_kind = type(base).__name__
+        if not facts.iterable and hasattr(base, "__len__"):
+            facts.holds_rows = any(_is_row_of(value, 0, len(base)) for value in _attributes(base).values())
         with suppress(TypeError):
             seen.base = weakref.ref(base)
         for other in self.followed:
@@ -236,7 +244,6 @@ class Loaders:
         self.iterators[iterator] = seen
         if len(facts.passes) < 500:
             facts.passes.append(PassFacts(facts.number, len(facts.passes), first_step=self.watch.record.steps))
-            facts.passes[-1].seeded, self.seeded = self.seeded, []
 
     def gave(self, iterator: Any, batch: Any) -> None:
         seen = self.iterators.get(iterator)
@@ -310,21 +317,29 @@ class Loaders:
         """Remember what a model was given. Nothing here waits for a device."""
         if call.gradients and (one := self._reading()) is not None and one.model < 0:
             one.model = model.number
+        seeds = self.watch.record.seeds
+        if call.gradients and seeds and len(seeds[-1].given) < 2:
+            self._after_seed(seeds[-1], model, inputs)
         given = self.given.get((id(call), self.current))
         if given is None:
             if len(self.given) >= KEPT or not inputs:
                 return
             facts = InputFacts(model.number, call, self.current, sites.stack(4), self.watch.record.steps)
             given = self.given[id(call), self.current] = Given(facts)
+            one = self._reading()
+            given.since = one.number if one is not None else 0
             self.watch.record.inputs.append(facts)
         facts = given.facts
-        if facts.read >= EXAMPLES or len(given.keys) > 2_000:
+        if given.full:
+            return
+        given.full = facts.read >= EXAMPLES or len(given.keys) > 2_000 or self._is_read_out(given)
+        if given.full:
             return
         tensors = [
             t for t in inputs if t.ndim >= 2 and t.dtype != torch.bool and not t.is_complex() and not t.is_sparse
         ]
         if not tensors:
-            facts.read = EXAMPLES
+            given.full = True
             return
         values = max(tensors, key=lambda t: t.numel()).detach()
         if values.is_cuda and torch.cuda.is_current_stream_capturing():
@@ -350,6 +365,16 @@ class Loaders:
             if max(abs(facts.low), abs(facts.high)) > 50:
                 known = next((one for one in self.watch.calls.known.values() if one.facts is model), None)
                 facts.rescaled = known is None or rescales(known.module())
+
+    def _is_read_out(self, given: Given) -> bool:
+        """Whether a later pass over the loader has begun, after a whole one: it gives the same examples."""
+        one = self._reading()
+        if one is None or one.number <= given.since:
+            return False
+        facts = self.watch.record.loaders[given.facts.loader]
+        first = facts.passes[given.since]
+        whole = given.facts.read >= first.examples >= (0 if first.complete else facts.examples or first.examples + 1)
+        return whole and not facts.with_replacement and not facts.iterable
 
     # What workers would draw.
 
@@ -412,17 +437,18 @@ class Loaders:
             found: list[TableFacts] = []
             for rows, others in (
                 (
-                    [row for given in trained for row in given.first_rows()],
-                    [row for given in evaluated for row in given.first_rows()],
+                    torch.cat([given.first_rows() for given in trained]),
+                    torch.cat([given.first_rows() for given in evaluated]),
                 ),
                 _different(trained, evaluated),
             ):
                 count = len(rows)
-                if count >= 10 and others:
-                    values = torch.stack([*rows, *others]).double()
-                    facts = TableFacts(model, values.shape[1], count, len(others))
-                    facts.centred = (centred(values[:count]), centred(values))
-                    facts.ranged = (ranged(values[:count]), ranged(values))
+                if count >= 10 and len(others):
+                    facts = TableFacts(model, rows.shape[1], count, len(others))
+                    for column in range(rows.shape[1]):  # one at a time, to need little memory
+                        both = torch.cat([rows[:, [column]], others[:, [column]]]).double()
+                        facts.centred = _added(facts.centred, centred(both[:count]), centred(both))
+                        facts.ranged = _added(facts.ranged, ranged(both[:count]), ranged(both))
                     found.append(facts)
             if not found:
                 continue
@@ -445,13 +471,19 @@ class Loaders:
         return False
 
 
-def _different(trained: list[Given], evaluated: list[Given]) -> tuple[list[Tensor], list[Tensor]]:
+def _added(counts: tuple[int, int], one: int, other: int) -> tuple[int, int]:
+    return counts[0] + one, counts[1] + other
+
+
+def _different(trained: list[Given], evaluated: list[Given]) -> tuple[Tensor, Tensor]:
     """Return the different rows that were trained on, and the others."""
-    seen: dict[int, Tensor] = {}
-    for given in trained:
-        seen.update(given.distinct_rows())
-    others = {key: row for given in evaluated for key, row in given.distinct_rows().items() if key not in seen}
-    return [*seen.values()], [*others.values()]
+
+    def placed(given: list[Given]) -> tuple[dict[int, int], Tensor]:
+        keys = torch.cat([key for one in given for key in one.keys[: len(one.rows)]]).tolist()
+        return {key: place for place, key in enumerate(keys)}, torch.cat([row for one in given for row in one.rows])
+
+    (seen, rows), (found, others) = placed(trained), placed(evaluated)
+    return rows[[*seen.values()]], others[[place for key, place in found.items() if key not in seen]]
 
 
 def innermost(dataset: Any) -> tuple[Any, Any]:
@@ -634,7 +666,12 @@ def changed_by_reading(dataset: Dataset[Any]) -> Site | None:
     if not safe_to_read(source_of(kind)):
         return None
     index = int(indices[0]) if indices else 0
-    kept = [(value, index) for value in _attributes(base).values() if _is_row_of(value, index, len(base))]
+    inner = [
+        one for one in _attributes(base).values() if isinstance(one, Dataset) and safe_to_read(source_of(type(one)))
+    ]
+    holders = [base, *(one for one in inner if "__len__" in dir(one) and len(one) == len(base))]  # pyright: ignore[reportArgumentType]
+    values = [value for holder in holders for value in _attributes(holder).values()]
+    kept = [(value, index) for value in values if _is_row_of(value, index, len(base))]
     if not kept:
         return None
     before = [_copied(value[index]) for value, index in kept]

@@ -189,25 +189,56 @@ def _randomness(twin: nn.Module, args: Any, kwargs: Any) -> dict[str, Any]:
     }
 
 
+Output = tuple[str, Site | None, Tensor, tuple[int, ...]]  # operation, line, output, shape given
+
+
 class _Steps(TorchFunctionMode):
     """Keeps the output of every operation, with its line."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.outputs: list[
-            tuple[str, Site | None, Tensor, tuple[int, ...]]
-        ] = []  # operation, line, output, shape given
+        self.outputs: list[Output] = []
         self.elements = 0
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
         for tensor in tensors_in(result)[:1]:
-            if tensor.is_floating_point() and tensor.ndim and self.elements < LARGEST:
+            if tensor.is_floating_point() and tensor.ndim:
                 self.elements += tensor.numel()
+                if self.elements > LARGEST:
+                    continue
                 name = getattr(function, "__name__", None) or resolve_name(function) or "?"
                 given = next((tuple(t.shape) for t in tensors_in(args)), ())
                 self.outputs.append((name, sites.here(), tensor.detach().clone(), given))
         return result
+
+
+def _twice(
+    twin: nn.Module,
+    args: Any,
+    kwargs: Any,
+    change: Any,
+    steps: tuple[_Steps, _Steps] | tuple[None, None] = (None, None),
+) -> tuple[Any, Any]:
+    """Run a model on inputs and on changed ones, with the same random numbers."""
+    states = torch.get_rng_state()
+    first = _run(twin, args, kwargs, steps=steps[0])
+    torch.set_rng_state(states)
+    return first, _run(twin, args, kwargs, change, steps[1])
+
+
+def _operations(twin: nn.Module, args: Any, kwargs: Any, change: Any) -> list[tuple[Output, Output]]:
+    """Do that once more, and return the operations side by side.
+
+    It takes memory for all that is in between, so it is done only once there is something to be explained.
+    """
+    steps = _Steps(), _Steps()
+    _twice(twin, args, kwargs, change, steps)
+    return (
+        [*zip(steps[0].outputs, steps[1].outputs, strict=True)]
+        if len(steps[0].outputs) == len(steps[1].outputs)
+        else []
+    )
 
 
 def _mixing(twin: nn.Module, args: Any, kwargs: Any, dim: int = 0) -> dict[str, Any]:
@@ -232,11 +263,7 @@ def _mixing(twin: nn.Module, args: Any, kwargs: Any, dim: int = 0) -> dict[str, 
 
     if torch.equal(inputs[0].select(dim, 0), inputs[0].select(dim, batch // 2)):
         return {}
-    before, after = _Steps(), _Steps()
-    states = torch.get_rng_state()
-    first = _run(twin, args, kwargs, steps=before)
-    torch.set_rng_state(states)
-    second = _run(twin, args, kwargs, changed, after)
+    first, second = _twice(twin, args, kwargs, changed)
     moved: float | None = None
     own = 0.0
     for a, b in zip(tensors_in(first), tensors_in(second), strict=False):
@@ -260,10 +287,14 @@ def _mixing(twin: nn.Module, args: Any, kwargs: Any, dim: int = 0) -> dict[str, 
         "dim": dim,
         "output": output,
     }
-    if (moved > MIXED or own < MIXED) and len(before.outputs) == len(after.outputs):
-        for (name, site, a, given), (_, _, b, _) in zip(before.outputs, after.outputs, strict=True):
+    if moved > MIXED / 100 or own < MIXED:
+        statistic = ""  # what was last made of all examples together
+        for (name, site, a, given), (_, _, b, _) in _operations(twin, args, kwargs, changed):
             if a.shape == b.shape and not _confined(a, b, batch):
-                return found | {"operation": name, "site": site, "given": given, "gave": tuple(a.shape)}
+                seen = {"operation": name, "site": site, "given": given, "gave": tuple(a.shape), "statistic": statistic}
+                return found | seen
+            if given[:1] == (batch,) != a.shape[:1] or (given[:1] == (batch,) and a.shape[:1] == (1,)):
+                statistic = name
     return found
 
 
@@ -307,11 +338,7 @@ def _future(twin: nn.Module, args: Any, kwargs: Any, place: int) -> dict[str, An
 
     if batch < 2 or torch.equal(changed(tokens), tokens):
         return {}
-    before, after = _Steps(), _Steps()
-    states = torch.get_rng_state()
-    first = _run(twin, args, kwargs, steps=before)
-    torch.set_rng_state(states)
-    second = _run(twin, args, kwargs, changed, after)
+    first, second = _twice(twin, args, kwargs, changed)
 
     def by_text(tensor: Tensor) -> Tensor:
         return tensor.reshape(batch, length, -1) if tensor.ndim == 2 and tensor.shape[0] == batch * length else tensor
@@ -325,8 +352,8 @@ def _future(twin: nn.Module, args: Any, kwargs: Any, place: int) -> dict[str, An
                 "own": float((a[:, cut:] - b[:, cut:]).abs().max() / scale),
                 "length": length,
             }
-            if found["moved"] > MIXED and len(before.outputs) == len(after.outputs):
-                for (name, site, c, _), (_, _, d, _) in zip(before.outputs, after.outputs, strict=True):
+            if found["moved"] > MIXED:
+                for (name, site, c, _), (_, _, d, _) in _operations(twin, args, kwargs, changed):
                     if c.shape == d.shape and c.ndim >= 3 and not _confined_to(c, d, batch, length, cut):
                         return found | {"operation": name, "site": site}
             return found

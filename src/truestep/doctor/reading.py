@@ -44,6 +44,16 @@ VIEWS = {
 }
 
 
+SELECTIONS = {  # that give some of the numbers that they are given
+    "GatherBackward0",
+    "SelectBackward0",
+    "IndexBackward0",
+    "IndexSelectBackward0",
+    "MaskedSelectBackward0",
+    "TakeAlongDimBackward0",
+}
+
+
 def ops(record: Record, *kinds: str) -> Iterator[tuple[LossFacts, LossOp, int, int]]:
     """Yield the loss functions of some kinds, each with how often it was in the graph and how often was looked.
 
@@ -135,6 +145,11 @@ def through_views(chain: Sequence[Node]) -> Node | None:
     return next((node for node in chain if node.name not in VIEWS), None)
 
 
+def through_selections(chain: Sequence[Node]) -> Node | None:
+    """Return the first operation of a chain that gives other numbers than it was given."""
+    return next((node for node in chain if node.name not in VIEWS | SELECTIONS), None)
+
+
 ON_PURPOSE = re.compile(
     r"mc_?-?\s?drop|monte|uncertain|bayes|recalib|update_bn|running (stat|mean)|batch.?norm stat|envs?\.|"
     r"rollout|maml|inner_loop|adapt(?!ive_?\w*pool)|support_|episode|ensembl",
@@ -164,33 +179,46 @@ def filled(site: Site | None) -> Site | None:
 def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
     """Yield the models in which the examples of a batch change each other's outputs, with what a replay saw.
 
-    Only where dimension 0 is certainly the batch: a loader gave as many examples, or inputs of three and more dimensions
-    become one row an example. The nodes of a graph and the steps of one long series are no examples.
+    Only where dimension 0 is certainly the batch: a loader gave as many examples, inputs of three and more dimensions
+    become one row an example, or a model without a sense of order is given other rows in each call. The nodes of a graph
+    and the steps of one long series are no examples. What makes (a, batch, b) (batch, a * b) scrambles them whatever they
+    are, and however little it does at first.
     """
     for model in record.models:
         probe = model.probes.get("batch") or {}
-        if (
-            not model.reached
-            or not probe.get("moved", 0) >= 1e-2
-            or probe.get("own", 0) < 1e-3
-            or probe.get("site") is None
-        ):
+        moved, own = probe.get("moved", 0), probe.get("own", 0)
+        if not model.reached or not moved >= 1e-5 or own < 1e-3 or probe.get("site") is None:
+            continue
+        if scrambled(probe):
+            yield model, probe
+            continue
+        if not moved >= min(1e-2, 1e-2 * own):
             continue
         batch, given = probe["batch"], probe["input"]
         loaders = {number for call in model.calls if call.trained for number in call.passes if number >= 0}
         loaded = any(record.loaders[number].batch_size == batch for number in loaders if number < len(record.loaders))
         rows = len(given) >= 3 and len(probe["output"]) == 2 and given[0] != given[1]
-        if loaded or (rows and not loaders):
+        read = [one for one in record.inputs if one.model == model.number and one.call.trained]
+        varied = not model.ordered and len(given) == 2 and any(one.distinct >= 3 * batch for one in read)
+        if loaded or ((rows or varied) and not loaders):
             yield model, probe
 
 
 def judges(model: ModelFacts, generator: ModelFacts) -> bool:
     """Whether a model that another one feeds learns by itself too, of real examples, with an optimizer of its own."""
-    if set(model.owned_by) & set(generator.owned_by):
+    if not set(model.owned_by) - set(generator.owned_by):
         return False
     own = {number for call in model.calls for number in call.losses}
     shared = {number for call in generator.calls for number in call.losses}
     return bool(own - shared) or sum(c.trained for c in model.calls) > sum(c.trained for c in generator.calls)
+
+
+def scrambled(probe: dict[str, Any]) -> bool:
+    """Whether the operation that mixed examples took them from dimension 1 to dimension 0 without a transposition."""
+    batch, given, gave = probe["batch"], probe.get("given", ()), probe.get("gave", ())
+    if probe.get("operation") not in ("view", "reshape") or probe["dim"] or len(given) != 3 or given[1] != batch:
+        return False
+    return given[0] not in (1, batch) and gave[0] == batch and gave[1:2] == (given[0] * given[2],)
 
 
 def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
@@ -213,7 +241,7 @@ def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
                 continue
             if call.trained and call.consecutive < 4:
                 continue
-            if flow.thrown_away(call.site) or flow.speaks_of(call.stack, ON_PURPOSE):
+            if flow.thrown_away(call.site) or flow.written_over(call.site) or flow.speaks_of(call.stack, ON_PURPOSE):
                 continue
             if call.site not in learning_sites and flow.learnt_from(call.stack, record.losses):
                 continue

@@ -144,6 +144,7 @@ class ModelFacts:
     )  # weight matrices whose rows were all the same at the first call, and not 0
     zero: list[str] = field(default_factory=list)  # those that were 0
     even: list[str] = field(default_factory=list)  # all weights of two dimensions or more, if each was one number
+    ordered: bool = True  # it has recurrent, convolutional or attention layers, or the user's own code in their place
     matrices: int = 0  # weight matrices with several rows
     feeds: set[int] = field(default_factory=set)  # models that stood between it and a loss in a backward
     renamed: tuple[str, str, Site, Site, int] | None = (
@@ -151,25 +152,11 @@ class ModelFacts:
     )
     pretrained: bool = False  # weights were loaded into it before the first step
     owned_by: list[int] = field(default_factory=list)  # optimizers with a parameter of it
-    unowned: list[str] = field(default_factory=list)  # parameters that backward reached and no optimizer has
-    frozen: list[str] = field(default_factory=list)  # parameters with requires_grad False
     flagged: list[str] = field(default_factory=list)  # parts that were given an attribute of that name, which is True
-    hidden: list[HiddenModules] = field(default_factory=list)  # modules in a plain list or dict
     probes: dict[str, Any] = field(default_factory=dict)  # what replays found, by name of the probe
     shared: list[tuple[str, str, int, Site | None]] = field(
         default_factory=list
     )  # layers held several times: container, class, times, line
-
-
-class HiddenModules(NamedTuple):
-    """Modules that a parent holds in a list or dict, where `parameters()` does not find them."""
-
-    owner: str  # class of the parent
-    attribute: str
-    site: Site | None  # where the attribute is assigned
-    parameters: int
-    reached: bool  # a backward went through them
-    owned: bool  # an optimizer has their parameters
 
 
 class HiddenIn(NamedTuple):
@@ -298,7 +285,6 @@ class PassFacts:
     smallest: int = 0  # examples of its smallest batch
     schedules: Counter[int] = field(default_factory=Counter)  # steps of each scheduler meanwhile
     model: int = -1  # the first that was called with gradients meanwhile
-    seeded: list[list[Site]] = field(default_factory=list)  # stacks of torch.manual_seed since the last pass
 
 
 @dataclass
@@ -351,6 +337,7 @@ class LoaderFacts:
     passes: list[PassFacts] = field(default_factory=list)
     dataset_site: Site | None = None  # where a Subset was made that it reads
     subset: bool = False
+    holds_rows: bool = False  # the innermost dataset keeps a row of numbers for each index
     own_indices: int = 0  # distinct indices into the innermost dataset that it can read
     shared_indices: dict[int, int] = field(default_factory=dict)  # by loader number: those that both can read
     read: int = 0  # examples whose content was remembered, of the first pass of an iterable dataset
@@ -384,6 +371,19 @@ class TableFacts:
 
 
 @dataclass
+class SeedFacts:
+    """One call of `torch.manual_seed`, and what a model was given for training after it."""
+
+    stack: list[Site]  # its line and those that called it, innermost first
+    seed: int
+    step: int  # optimizer steps before it
+    model: int = -1  # the first that was called with gradients after it
+    loader: int = -1  # that was read then
+    call: list[Site] = field(default_factory=list)  # the lines of that call, innermost first
+    given: list[str] = field(default_factory=list)  # fingerprints of its first batches, two at most
+
+
+@dataclass
 class SamplerFacts:
     """A sampler with weights."""
 
@@ -395,13 +395,15 @@ class SamplerFacts:
 @dataclass
 class ClipFacts:
     site: Site | None
-    times: int = 0
+    calls: int = 0
+    times: int = 0  # calls that were looked at: the first ones, and ever fewer
+    optimizer: int = -1  # whose gradients the last of them clipped, if it was one's
     of_nothing: int = 0  # calls in which no tensor had a gradient, or there was none
-    after_step: int = 0  # calls with no backward since the last step
-    before_backward: int = 0  # calls after the gradients were cleared, or ahead of the first backward
+    placed: int = 0  # calls of which it is known what came before, those of the first steps
+    after_step: int = 0  # of those, with no backward since the last step
+    before_backward: int = 0  # of those, after the gradients were cleared, or ahead of the first backward
     still_scaled: int = 0  # calls on gradients that a scaler had not unscaled
     exhausted: int = 0  # calls with a generator that was used up
-    not_seen: int = 0  # calls with an iterator that was not looked into
 
 
 @dataclass
@@ -467,6 +469,7 @@ class MetricFacts:
     computes: int = 0
     resets: int = 0  # between updates
     mixed: int = 0  # computed values from evaluations before and after the model was trained
+    carried: int = 0  # computed values from several updates, and several more before it was computed last
 
 
 @dataclass
@@ -483,6 +486,7 @@ class Record:
     loaders: list[LoaderFacts] = field(default_factory=list)
     inputs: list[InputFacts] = field(default_factory=list)
     samplers: list[SamplerFacts] = field(default_factory=list)
+    seeds: list[SeedFacts] = field(default_factory=list)  # the first ones
     tables: list[TableFacts] = field(default_factory=list)
     clips: list[ClipFacts] = field(default_factory=list)
     schedules: list[ScheduleFacts] = field(default_factory=list)
@@ -493,6 +497,11 @@ class Record:
     finished: bool = False  # the script came to its end by itself
 
 
+CLOSELY = frozenset(
+    (1, 2, 3, 5, 8, 13, 21, 34, 55, *range(100, 1_000, 100), *(int(1_000 * 1.1**k) for k in range(150)))
+)
+
+
 def looked_at(step: int) -> bool:
-    """Whether the step of this number, from 1, is looked at closely: the first ones, and then every hundredth."""
-    return step in (1, 2, 3, 5, 8, 13, 21, 34, 55) or step % 100 == 0
+    """Whether the step of this number, from 1, is looked at closely: of the first ones many, then ever fewer."""
+    return step in CLOSELY

@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from functools import lru_cache
 from pathlib import Path
+from types import CodeType, FrameType
 
 from truestep.doctor.record import Site
 
@@ -33,7 +34,7 @@ def here() -> Site | None:
     frame = sys._getframe(1)
     while frame is not None:
         if is_users(frame.f_code.co_filename):
-            return Site(frame.f_code.co_filename, frame.f_lineno)
+            return _line(frame)
         frame = frame.f_back
     return None
 
@@ -44,9 +45,23 @@ def stack(limit: int = 8) -> list[Site]:
     frame = sys._getframe(1)
     while frame is not None and len(found) < limit:
         if is_users(frame.f_code.co_filename):
-            found.append(Site(frame.f_code.co_filename, frame.f_lineno))
+            found.append(_line(frame))
         frame = frame.f_back
     return found
+
+
+_lines: dict[tuple[int, int], tuple[CodeType, Site]] = {}  # by the id of a code, which lives as long as its entry
+
+
+def _line(frame: FrameType) -> Site:
+    """Return the line that a frame is at. Python counts it from the start of the function each time, so it is kept."""
+    code, at = frame.f_code, frame.f_lasti
+    known = _lines.get((id(code), at))
+    if known is None:
+        if len(_lines) > 10_000:
+            _lines.clear()
+        known = _lines[id(code), at] = code, Site(code.co_filename, frame.f_lineno)
+    return known[1]
 
 
 def innermost(traceback: list[str]) -> Site | None:

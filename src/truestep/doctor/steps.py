@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections import Counter
 from collections.abc import Iterable
@@ -15,12 +16,13 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from truestep.doctor import sites
 from truestep.doctor.parameters import Parameters
-from truestep.doctor.record import CallFacts, ClipFacts, Event, OptimizerFacts, Site, Window, looked_at
+from truestep.doctor.record import CallFacts, ClipFacts, Event, OptimizerFacts, Site, Window
 
 if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
 
 WINDOWS = 24  # steps of an optimizer whose events are kept
+READ = 50  # steps, up to which gradients are read wherever they matter
 MANY = 2_000  # tensors of an optimizer whose norms are taken
 SMALL = 1_000_000  # elements of a tensor that is worth comparing
 
@@ -47,9 +49,12 @@ class Seen:
     facts: OptimizerFacts
     optimizer: weakref.ref[Optimizer]
     since: list[Event] = field(default_factory=list)
+    looks: bool = True  # whether its next step is looked at closely
     used: list[Used] = field(default_factory=list)
     stale_at: Site | None = None  # where a backward added to gradients that were used already
     is_stale: bool = False
+    was_stale: bool = False  # at its last step
+    was_lost: bool = False  # likewise, gradients had been cleared
     fresh: Counter[Site | None] = field(default_factory=Counter)  # backwards since the last step or clearing
     fresh_versions: tuple[int, ...] = ()  # of a few parameters, at the last backward
     fresh_values: list[tuple[Tensor, Tensor, Tensor]] = field(
@@ -75,6 +80,28 @@ class Seen:
         optimizer = self.optimizer()
         return () if optimizer is None else (p for group in optimizer.param_groups for p in group["params"])
 
+    def first(self, most: int) -> list[Tensor]:
+        """Return the first few of its parameters that have a gradient. It is asked at every step, so it is spelled out."""
+        optimizer, found = self.optimizer(), []
+        for group in optimizer.param_groups if optimizer is not None else ():
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    found.append(parameter)
+                    if len(found) == most:
+                        return found
+        return found
+
+    def last(self, most: int) -> list[Tensor]:
+        """Return the last few of its parameters that have a gradient, the very last one first."""
+        optimizer, found = self.optimizer(), []
+        for group in reversed(optimizer.param_groups) if optimizer is not None else ():
+            for parameter in reversed(group["params"]):
+                if parameter.grad is not None:
+                    found.append(parameter)
+                    if len(found) == most:
+                        return found
+        return found
+
 
 class Steps:
     """The sensor of everything between two updates."""
@@ -87,6 +114,7 @@ class Steps:
         self.scaled_backward = False
         self.in_scaler = False
         self.unscaled: set[int] = set()
+        self.keeps_events = False  # whether any optimizer's windows are still being filled: the first steps of each
         self.parameters = Parameters(watch)
 
     def install(self) -> None:
@@ -118,6 +146,7 @@ class Steps:
             facts = OptimizerFacts(len(self.watch.record.optimizers), type(optimizer).__name__, None)
             self.watch.record.optimizers.append(facts)
             found = self.seen[id(optimizer)] = Seen(facts, weakref.ref(optimizer))
+            self.keeps_events = self.keeps_events or facts.number < 8
         return found
 
     def _made(self, _: Any, __: Any, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
@@ -132,26 +161,24 @@ class Steps:
         if seen is not None and seen.optimizer() is optimizer:  # else it is still being made
             self.parameters.owned(list(seen.parameters()), seen.facts.number)
 
-    def keeps_events(self) -> bool:
-        """Whether any optimizer's windows are still being filled: the first steps of each."""
-        return any(len(facts.windows) < WINDOWS for facts in self.watch.record.optimizers[:8])
-
-    def happened(self, event: Event) -> None:
+    def keep(self, event: Event) -> None:
         for seen in list(self.seen.values())[:8]:
             if len(seen.since) < 200 and len(seen.facts.windows) < WINDOWS:
                 seen.since.append(event)
 
     def _on_pre(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self.watch.watching():
+        seen = self.seen.get(id(optimizer))
+        if (seen is None or seen.looks) and self.watch.watching():
             self.watch.guarded(self._pre, optimizer, args, kwargs)
 
     def _on_post(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if self.watch.watching():
             self.watch.guarded(self._post, optimizer, args, kwargs)
+            self.watch.guarded(self.watch.calls.stepped)
 
     def _pre(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         seen = self.of(optimizer)
-        if looked_at(seen.facts.steps + 1):
+        if seen.looks:
             self._norms(seen)
             seen.before = [
                 (parameter, parameter.detach().clone())
@@ -187,13 +214,13 @@ class Steps:
         event = watch.event("step", facts.number)
         if len(facts.windows) < WINDOWS:
             facts.windows.append(Window([*seen.since], facts.steps == 1))
+            self.keeps_events = any(len(one.windows) < WINDOWS for one in watch.record.optimizers[:8])
         seen.since = []
 
-        with_gradients = [
-            p for p, _ in zip((p for p in seen.parameters() if p.grad is not None), range(3), strict=False)
-        ]
+        with_gradients = seen.first(3)
         facts.without_gradients += not with_gradients
         facts.after_backward += bool(seen.backwards)
+        seen.was_stale, seen.was_lost = seen.is_stale, seen.lost is not None
         if seen.is_stale and any(one.gradient() is not None and self._grew(one) for one in seen.used):
             facts.stale += 1
             facts.stale_sites[seen.stale_at] += 1
@@ -217,39 +244,30 @@ class Steps:
         facts.through_scaler += self.in_scaler
         seen.is_stale, seen.stale_at, seen.lost, seen.lost_backward, seen.backwards = False, None, None, None, 0
         seen.clears, seen.cleared = 0, False
-        if any(call.training for call in seen.learnt):
-            for call in {id(call): call for call in seen.learnt if not call.training}.values():
+        still = [call for call in seen.learnt if not call.training]
+        if still and len(still) < len(seen.learnt):
+            for call in {id(call): call for call in still}.values():
                 call.mixed_in += 1
         seen.learnt.clear()
         seen.by_line.clear()
         seen.fresh.clear()
-        last = [
-            p
-            for p, _ in zip(
-                (
-                    p
-                    for group in reversed(optimizer.param_groups)
-                    for p in reversed(group["params"])
-                    if p.grad is not None
-                ),
-                range(2),
-                strict=False,
-            )
-        ]
         seen.used = [
-            Used(weakref.ref(p), weakref.ref(p.grad), p.grad._version)
-            for p in {id(p): p for p in (*with_gradients[:2], *last)}.values()
-            if p.grad is not None
+            Used(weakref.ref(p), weakref.ref(gradient), gradient._version)
+            for p in {id(p): p for p in (*with_gradients[:2], *seen.last(2))}.values()
+            if (gradient := p.grad) is not None
         ]
         rate = optimizer.param_groups[0].get("lr") if optimizer.param_groups else None
         known = facts.learning_rates[-1][1] if facts.learning_rates else None
         if isinstance(rate, int | float) and rate != known and len(facts.learning_rates) < 20_000:
             facts.learning_rates.append((facts.steps, float(rate)))
-        if looked_at(facts.steps):
+        if seen.looks:
             self._compare(seen)
             self.parameters.stepped(seen)
         seen.fresh_values = []
-        event.facts["empty"] = not with_gradients
+        if event is not None:
+            event.facts["empty"] = not with_gradients
+        watch.stepped()
+        seen.looks = watch.looks(facts.steps + 1)
 
     @staticmethod
     def _is_last_only(seen: Seen) -> bool:
@@ -319,8 +337,12 @@ class Steps:
 
     # What the sensor of losses tells.
 
-    def before_backward(self) -> list[tuple[Seen, Used]]:
-        """Return the gradients that a step has used and nobody has cleared since."""
+    def before_backward(self, *, looks: bool) -> list[tuple[Seen, Used]]:
+        """Return the gradients that a step has used and nobody has cleared since.
+
+        Whether they are zero has to be read, which makes a device wait: once it is known to be so at many steps, it is taken for
+        so where nobody looks.
+        """
         for seen in self.seen.values():
             seen.signature = self._signature(seen)
             if seen.signature != seen.left:  # someone changed or cleared them
@@ -330,7 +352,8 @@ class Steps:
             for seen in self.seen.values()
             if not seen.is_stale
             for one in seen.used
-            if (gradient := one.unchanged()) is not None and self._nonzero(gradient)
+            if (gradient := one.unchanged()) is not None
+            and (self._nonzero(gradient) if looks or seen.facts.steps <= READ else seen.was_stale)
         ]
 
     def after_backward(self, site: Site | None, used: list[tuple[Seen, Used]]) -> None:
@@ -347,7 +370,7 @@ class Steps:
                 if len(seen.learnt) < 1_000:
                     seen.learnt.extend(call.facts for call in self.watch.calls.reached_last)
                 seen.facts.backward_sites[site] += 1
-                if looked_at(seen.facts.steps + 1):
+                if seen.looks:
                     seen.fresh_values = [
                         (p, p.detach().clone(), p.grad.detach().clone())
                         for p, _ in zip((p for p in seen.parameters() if worth_comparing(p)), range(2), strict=False)
@@ -358,15 +381,19 @@ class Steps:
     @staticmethod
     def _signature(seen: Seen) -> tuple[tuple[int, int], ...]:
         """Return what tells a few gradients from what they are after another backward."""
-        return tuple(
-            (id(p.grad), p.grad._version)
-            for p, _ in zip((p for p in seen.parameters() if p.grad is not None), range(3), strict=False)
-            if p.grad is not None
-        )
+        found: list[tuple[int, int]] = []
+        for parameter in seen.first(3):
+            gradient = parameter.grad
+            if gradient is not None:
+                found.append((id(gradient), gradient._version))
+        return tuple(found)
 
     @staticmethod
     def _versions(seen: Seen) -> tuple[int, ...]:
-        return tuple(p._version for p, _ in zip(seen.parameters(), range(3), strict=False))
+        optimizer = seen.optimizer()
+        if optimizer is None or not optimizer.param_groups:
+            return ()
+        return tuple([p._version for p in optimizer.param_groups[0]["params"][:3]])
 
     # Clearing.
 
@@ -374,18 +401,20 @@ class Steps:
         self._clear(self.of(optimizer))
 
     def _clear(self, seen: Seen) -> None:
+        facts, watch = seen.facts, self.watch
+        reads = facts.clears < READ or watch.looks(facts.clears + 1)
         # If weights moved since the backward, its gradients were used by hand: sharpness-aware minimisation, for one.
         moved = seen.fresh_versions != self._versions(seen) or any(
             not torch.equal(p, v) for p, v, _ in seen.fresh_values
         )
-        few = (p.grad for p, _ in zip(seen.parameters(), range(4), strict=False))
-        if seen.fresh and not moved and not seen.spent and any(self._nonzero(gradient) for gradient in few):
+        few = (p.grad for p in itertools.islice(seen.parameters(), 4))
+        if seen.fresh and not moved and not seen.spent and (any(map(self._nonzero, few)) if reads else seen.was_lost):
             seen.lost, seen.lost_backward = sites.here(), next(iter(seen.fresh))
             seen.clears += 1
-        seen.facts.clears += 1
+        facts.clears += 1
         seen.cleared = True
         if seen.by_line:
-            seen.facts.dropped[max(seen.by_line.values())] += 1
+            facts.dropped[max(seen.by_line.values())] += 1
         seen.by_line.clear()
         seen.learnt.clear()
         seen.fresh.clear()
@@ -420,6 +449,10 @@ class Steps:
         if facts is None:
             facts = self.clips[site] = ClipFacts(site)
             self.watch.record.clips.append(facts)
+        facts.calls += 1
+        if facts.calls > 20 and not self.watch.looks(facts.calls):
+            self.watch.event("clip", facts.optimizer)
+            return None
         facts.times += 1
         tensors = clipped_tensors(parameters)
         owners = [seen for seen in self.seen.values() if tensors is None or self._has_one_of(seen, tensors)]
@@ -427,6 +460,7 @@ class Steps:
         if tensors is not None and came and not any(p.grad is not None for p in tensors):
             facts.of_nothing += 1
         facts.exhausted += getattr(parameters, "gi_frame", self) is None
+        facts.placed += 1
         if owners and not came:
             forward = bool(self.watch.calls.waiting()[0])  # a call whose backward is still to come
             if forward or any(seen.cleared or not seen.facts.steps for seen in owners):
@@ -435,7 +469,8 @@ class Steps:
                 facts.after_step += 1
         if self.scaled_backward and came and owners:
             facts.still_scaled += not any(id(seen.optimizer()) in self.unscaled for seen in owners)
-        self.watch.event("clip", owners[0].facts.number if len(owners) == 1 else -1)
+        facts.optimizer = owners[0].facts.number if len(owners) == 1 else -1
+        self.watch.event("clip", facts.optimizer)
         return facts
 
     @staticmethod
@@ -447,9 +482,6 @@ class Steps:
         """Catch what was used up and has no frame to tell, as a filter: the norm of nothing is 0."""
         unknown = hasattr(parameters, "__next__") and not hasattr(parameters, "gi_frame")
         if facts is None or not unknown:
-            return
-        if facts.times > 20 and not looked_at(facts.times):  # reading the norm makes a device wait
-            facts.not_seen += 1
             return
         if not isinstance(norm, Tensor) or float(norm) != 0:
             return

@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import groups, known_site, lasting, logits, through_views, written
+from truestep.doctor.reading import groups, known_site, lasting, logits, through_selections, through_views, written
 from truestep.doctor.record import LossOp, Node, Record
 
 SEVERITY = "error"
@@ -87,7 +87,7 @@ def look(record: Record) -> Iterator[Finding]:
 def _activation(op: LossOp) -> Node | None:
     if op.kind in ("nll", "log_softmax"):
         return through_views((logits(op) or ())[1:])
-    return through_views(op.chain)
+    return through_selections(op.chain)
 
 
 def _unreachable(op: LossOp) -> bool:

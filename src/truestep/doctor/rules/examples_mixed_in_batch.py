@@ -1,7 +1,8 @@
 """The model mixes the examples of a batch: one example's output depends on the others.
 
 A `view` that does not keep the batch first, or a recurrent layer or attention without `batch_first=True`, takes examples
-for time steps. The loss still falls, but part of it comes from neighbours in the batch, and each prediction changes with
+for time steps. A mean over dimension 0 that is taken from the inputs ties examples together too, in evaluation as well. The
+loss still falls, but part of it comes from neighbours in the batch, and each prediction changes with
 what it is batched with.
 
 Bad::
@@ -45,18 +46,22 @@ Good::
         optimizer.step()
 
 Not a mistake: batch norm in training mode, contrastive losses over the batch, the nodes of a graph, attention between
-examples by design, inputs whose first dimension is time.
+examples by design, inputs whose first dimension is time, the spread of a batch that a discriminator looks at.
 
 Source: https://github.com/zhouhaoyi/Informer2020/issues/59
 """
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
+from typing import Any
 
+from truestep.doctor import flow, sites, source
 from truestep.doctor.findings import Finding
 from truestep.doctor.reading import mixed
-from truestep.doctor.record import Record
+from truestep.doctor.record import Record, Site
 
 SEVERITY = "error"
 
@@ -68,6 +73,11 @@ ATTENTION = {
     "_transformer_encoder_layer_fwd",
     "_native_multi_head_attention",
 }
+SCALING = {"sub", "rsub", "div", "true_divide", "sub_", "div_"}
+STATISTICS = {"mean", "std", "var", "std_mean", "var_mean", "sum", "amax", "max", "norm"}
+BY_DESIGN = re.compile(
+    r"mini_?batch|stddev|batch_?norm|pair_?norm|whiten|discrimin|critic|contrast|simclr|running_", re.IGNORECASE
+)
 SHAPES = {"view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "contiguous", "resize_"}
 
 
@@ -97,6 +107,10 @@ def look(record: Record) -> Iterator[Finding]:
             fix = "batch_first=True, or give it (time, batch, features)"
         elif operation in SHAPES:
             fix = "keep the batch as dimension 0: permute or transpose first, then reshape"
+        elif _of_the_batch(probe):
+            fix = (
+                "nn.BatchNorm1d, or a mean and deviation of the training data: an example may know nothing of its batch"
+            )
         else:
             continue
         batch_first = given[1:2] == (probe["batch"],) == probe["gave"][:1]
@@ -113,4 +127,37 @@ def look(record: Record) -> Iterator[Finding]:
                 "itself moved": probe["own"],
                 "operation": operation,
             },
+            severity="warning" if operation in SCALING | STATISTICS else SEVERITY,
         )
+
+
+def _taken_off(site: Site) -> bool:
+    """Whether a line, or one after it by a name, subtracts what it makes or divides by it."""
+    function, statement = sites.function(site), sites.statement(site)
+    if function is None or statement is None:
+        return False
+    made = {source.name_of(target) for target in statement.targets} if isinstance(statement, ast.Assign) else set()
+    for line in (one for one in source.own_statements(function) if one.lineno >= site.line):
+        for node in source.expressions(line):
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub | ast.Div):
+                inside = list(ast.walk(node.right))
+                called = any(isinstance(one, ast.Call) and source.name_of(one.func) in STATISTICS for one in inside)
+                if (line is statement and called) or any(
+                    isinstance(one, ast.Name) and one.id in made for one in inside
+                ):
+                    return line is statement or isinstance(node.right, ast.Name | ast.BinOp)
+    return False
+
+
+def _of_the_batch(probe: dict[str, Any]) -> bool:
+    """Whether examples are centred or scaled, with everything that follows, by a mean or deviation over their own batch."""
+    site = probe["site"]
+    scaled = probe["operation"] in SCALING and probe.get("statistic") in STATISTICS
+    if probe["dim"] or not (scaled or (probe["operation"] in STATISTICS and _taken_off(site))):
+        return False
+    kinds = [
+        one.name
+        for one in ast.walk(sites.tree(site.file) or ast.Module([], []))
+        if isinstance(one, ast.ClassDef) and one.lineno <= site.line <= (one.end_lineno or 0)
+    ]
+    return not BY_DESIGN.search(" ".join((*kinds, flow.around(site))))

@@ -42,20 +42,19 @@ def look(record: Record) -> Iterator[Finding]:
     used = any(o.steps > o.without_gradients + 2 for o in record.optimizers)
     for clip in record.clips:
         share = 0.8 if clip.exhausted else 1.0
-        times = clip.times - clip.not_seen
-        if used and clip.of_nothing >= 3 and clip.of_nothing >= share * times:
+        if used and clip.of_nothing >= 3 and clip.of_nothing >= share * clip.times:
             why = (
                 "the generator of parameters was used up before"
                 if clip.exhausted
                 else "none of its parameters had a gradient"
             )
             yield Finding(
-                f"{clip.of_nothing} of {times} clippings looked at had nothing to clip: {why}.",
+                f"{clip.of_nothing} of {clip.times} clippings looked at had nothing to clip: {why}.",
                 clip.site,
                 "give it the parameters that are being trained, anew each time: model.parameters()",
                 {
-                    "clippings": clip.times,
-                    "looked at": times,
+                    "clippings": clip.calls,
+                    "looked at": clip.times,
                     "of nothing": clip.of_nothing,
                     "generator used up": clip.exhausted,
                 },

@@ -43,8 +43,9 @@ import ast
 from collections.abc import Iterator
 from statistics import median
 
-from truestep.doctor import sites
+from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
+from truestep.doctor.reading import HELD_OUT, TRAINING, loops, verdict, words
 from truestep.doctor.record import InputFacts, Record, Site
 
 SEVERITY = "error"
@@ -76,8 +77,13 @@ def look(record: Record) -> Iterator[Finding]:
             for one in evaluated
         ]
         wrong = [(one, shift, ratio) for one, shift, ratio in far if shift > 8 or not 1 / 12 < ratio < 12]
-        if wrong and len(wrong) == len(far):
-            one, shift, ratio = wrong[0]
+        of_training = [found for found in wrong if found[0].loader in {other.loader for other in trained} - {-1}]
+        forgotten = [
+            found for found in far if (found[1] > 0.5 or not 1 / 1.5 < found[2] < 1.5) and _forgotten(found[0])
+        ]
+        certain = of_training or forgotten or (wrong if len(wrong) == len(far) else [])  # else to see how a model fails
+        if certain:
+            one, shift, ratio = certain[0]
             yield Finding(
                 f"Evaluation gives {model.kind} inputs of another scale than training does: their columns' deviation is "
                 f"{ratio:.3g} times that of training, and their mean lies {shift:.3g} of its deviations away.",
@@ -117,6 +123,50 @@ def _distance(one: InputFacts, other: InputFacts) -> tuple[float, float]:
         if len(columns) >= 4
         else (0.0, 1.0)
     )
+
+
+def _forgotten(one: InputFacts) -> bool:
+    """Whether a call uses held-out data that no line scales, though one scales the training data of the same name."""
+    module = sites.tree(one.call.site.file) if one.call.site else None
+    if module is None:
+        return False
+    statements = [node for node in ast.walk(module) if isinstance(node, ast.Assign | ast.AugAssign)]
+    used = set(source.names_in(sites.statement(one.call.site) or ast.Pass()))
+    read = {name for loop in loops(one.call.site) if isinstance(loop, ast.For) for name in source.names_in(loop.iter)}
+    used |= read | {name for made, _ in source.made_by(one.call.site, used | read) for name in source.names_in(made)}
+    for statement in statements:
+        for name, by in _standardised(statement) if _verdict(statement) == "training" else ():
+            twin = next((other for other in sorted(used) if _twins(name, other)), None)
+            if twin is None or not any(twin in source.targets_of(node) for node in statements):
+                continue
+            touching = [source.names_in(node.value) for node in statements if twin in source.names_in(node.value)]
+            again = [
+                node for node in statements if twin in source.targets_of(node) and twin in source.names_in(node.value)
+            ]
+            if not again and not any(names & by for names in touching):
+                return True
+    return False
+
+
+def _standardised(statement: ast.stmt) -> list[tuple[str, set[str]]]:
+    """Return the name that a statement standardises, `x = (x - mean) / std`, and those of the mean and deviation."""
+    value = statement.value if isinstance(statement, ast.Assign) else None
+    if not isinstance(value, ast.BinOp) or not isinstance(value.op, ast.Div) or not isinstance(value.left, ast.BinOp):
+        return []
+    name = ast.unparse(value.left.left)
+    if not isinstance(value.left.op, ast.Sub) or name not in source.targets_of(statement):
+        return []
+    return [(name, source.names_in(value.left.right) | source.names_in(value.right))]
+
+
+def _verdict(statement: ast.stmt) -> str:
+    """Say what the data is for that a statement names."""
+    return verdict(" ".join(source.targets_of(statement)))
+
+
+def _twins(training: str, other: str) -> bool:
+    """Whether two names are the same but for what the data is for: x_train and x_valid."""
+    return verdict(other) == "held out" and words(training) - TRAINING == words(other) - HELD_OUT
 
 
 def _second_division(site: Site | None) -> Site | None:

@@ -23,7 +23,8 @@ Good::
         loss.backward()
         optimizer.step()
 
-Not a mistake: pairs on purpose, as in ranking or kernels, where a dimension is added by hand.
+Not a mistake: pairs on purpose, as in ranking, kernels or quantiles, where more is done with them than to take their
+mean; the distance of two samples, from which those within each are subtracted.
 
 Source: https://github.com/deepset-ai/FARM/issues/229
 """
@@ -48,10 +49,14 @@ FIX = "give both the same shape: outputs.squeeze(1), or targets.unsqueeze(1)"
 
 def look(record: Record) -> Iterator[Finding]:
     for loss, group, of in groups(record, "mse", "l1", "smooth_l1", "huber"):
-        if lasting(group, of, _blown_up):
-            given, shape = group[0].chain[0].inputs[0], group[0].input_shape
+        by_hand = group[0].facts.get("by_hand")
+        # of the distance of two samples, those within each are subtracted
+        subtracted = any(node.name.startswith(("Sub", "Rsub", "Neg")) for node in loss.ends)
+        if lasting(group, of, _blown_up) and (by_hand or not subtracted):
+            given = group[0].input_shape if by_hand else group[0].chain[0].inputs[0]
+            shape = group[0].target_shape if by_hand else group[0].input_shape
             yield Finding(
-                f"Outputs of shape {given} and targets of {group[0].facts['target_numbers']} numbers were broadcast to {shape} "
+                f"Outputs of shape {given} and targets of another shape were broadcast to {shape}, each with all the others, "
                 f"in {len(group)} of {of} backward passes looked at.",
                 known_site(loss, group),
                 FIX,
@@ -75,10 +80,14 @@ def look(record: Record) -> Iterator[Finding]:
 
 
 def _blown_up(op: LossOp) -> bool:
+    """Whether each output was compared with each target, and nothing but the mean or sum of that was taken."""
+    if op.facts.get("by_hand"):
+        return bool(op.facts.get("all_pairs"))
     if not op.chain or op.chain[0].name != "ExpandBackward0":
         return False
     given = op.chain[0].inputs[0]
-    if given is None or (len(op.chain) > 1 and op.chain[1].name.startswith("Unsqueeze")):
+    on_purpose = len(op.chain) > 1 and op.chain[1].name.startswith("Unsqueeze") and op.reduction == "none"
+    if given is None or on_purpose:
         return False
     total = math.prod(op.input_shape)
     return 1 < math.prod(given) < total and 1 < op.facts.get("target_numbers", 1) < total

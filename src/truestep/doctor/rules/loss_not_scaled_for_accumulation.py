@@ -53,7 +53,10 @@ def look(record: Record) -> Iterator[Finding]:
         for loss in record.losses:
             means = [op for op in loss.ops if op.reduction == "mean"]
             if loss.site == site and means and len(means) == len(loss.ops):
-                if any(node.name in SCALING for node in loss.ends):
+                scalings = sum(node.name in SCALING for node in loss.ends)
+                if scalings and not (
+                    optimizer.through_scaler and scalings <= loss.looked_at_ops
+                ):  # one is the scaler's
                     continue
                 yield Finding(
                     f"Each of {times} steps of {optimizer.kind} used the sum of {window} mean losses, so gradients {window} times "

@@ -81,6 +81,22 @@ SEVERITY = "warning"
 
 def look(record: Record) -> Iterator[Finding]:
     for metric in record.metrics:
+        others = [one for one in record.metrics if one is not metric and one.kind == metric.kind]
+        beside = any(one.resets >= 2 for one in others) and not any(one.carried for one in others)
+        if metric.carried >= 2 and not metric.mixed and not metric.resets and beside:
+            yield Finding(
+                f"{metric.carried} of {metric.computes} values of {metric.kind} were computed from the updates since the last one "
+                f"and all before, {metric.updates} in the end; others of its kind are reset each time.",
+                metric.site,
+                "metric.reset()  # at the beginning of each epoch",
+                {
+                    "computed": metric.computes,
+                    "over several epochs": metric.carried,
+                    "updates": metric.updates,
+                    "resets": 0,
+                },
+                SEVERITY,
+            )
         if metric.mixed >= 2 and not metric.resets and metric.mixed >= 0.5 * metric.computes:
             yield Finding(
                 f"{metric.mixed} of {metric.computes} values of {metric.kind} were computed from {metric.updates} updates of this "

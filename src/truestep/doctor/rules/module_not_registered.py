@@ -4,6 +4,8 @@ A module registers what is assigned to its attributes, but does not look into li
 compute and get gradients, but no optimizer has them, `to(device)` and `eval()` pass them by, and `state_dict` leaves them
 out.
 
+A layer that is made inside `forward` is a new one in each call, with new random weights: nothing can ever train it.
+
 Bad::
 
     class Net(nn.Module):
@@ -61,7 +63,7 @@ from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
 from truestep.doctor.reading import optimizers_beside, unowned
-from truestep.doctor.record import HiddenIn, ParameterFacts, Record
+from truestep.doctor.record import HiddenIn, ParameterFacts, Record, Site
 
 SEVERITY = "error"
 HIDES = ["parameters-not-in-optimizer"]
@@ -80,4 +82,25 @@ def look(record: Record) -> Iterator[Finding]:
             hidden.site,
             "nn.ModuleList, nn.ModuleDict or nn.ParameterList in place of the plain container; nn.Parameter for a tensor",
             {"parameters": len(parameters), "numbers": elements},
+        )
+    yield from _made_anew(record)
+
+
+def _made_anew(record: Record) -> Iterator[Finding]:
+    """Look for layers that each call of a model makes for itself."""
+    groups: defaultdict[Site, list[ParameterFacts]] = defaultdict(list)
+    for p in record.parameters:
+        fresh = p.parameter and p.reached == p.called == 1 and p.model < 0 and p.hidden is None
+        if fresh and not (p.optimizers or p.loaded or p.moved) and p.call_sites and optimizers_beside(record, p):
+            groups[p.call_sites[0]].append(p)
+    for site, parameters in groups.items():
+        alike = [p for p in parameters if p.shape == parameters[0].shape]
+        if len(alike) < 3:
+            continue
+        yield Finding(
+            f"{len(parameters)} parameters met on this line were new in each backward pass that reached them: the layer is made "
+            "in each call, with random weights that no optimizer has.",
+            site,
+            "make the layer once, in __init__, and keep it as an attribute",
+            {"parameters": len(parameters), "shape": parameters[0].shape},
         )

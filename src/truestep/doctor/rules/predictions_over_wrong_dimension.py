@@ -47,6 +47,16 @@ SEVERITY = "error"
 
 
 def look(record: Record) -> Iterator[Finding]:
+    told = False
+    for finding in _of_calls(record):
+        told = True
+        yield finding
+    if not told:
+        yield from _averaged(record)
+
+
+def _of_calls(record: Record) -> Iterator[Finding]:
+    """Find what is chosen of the outputs of models, where these were seen."""
     for model in record.models:
         for call in model.calls:
             if model.reached and call.site is not None and len(call.output) == 4 and call.times >= 2:
@@ -74,6 +84,30 @@ def look(record: Record) -> Iterator[Finding]:
                         Site(call.site.file, line),
                         "scores.argmax(dim=1)",
                         {"scores": call.output},
+                    )
+
+
+def _averaged(record: Record) -> Iterator[Finding]:
+    """Find the mean of comparisons with one argmax of everything, in the file of a classification."""
+    classified = [loss for loss in record.losses if any(op.facts.get("classes", 0) > 1 for op in loss.ops)]
+    for file in sorted({loss.site.file for loss in classified if loss.site}):
+        for mean in ast.walk(sites.tree(file) or ast.Module([], [])):
+            value = mean.func if isinstance(mean, ast.Call) and not mean.args and not mean.keywords else None
+            if not isinstance(value, ast.Attribute) or value.attr != "mean":
+                continue
+            compared = value.value
+            while isinstance(compared, ast.Call) and isinstance(compared.func, ast.Attribute):  # .float()
+                compared = compared.func.value
+            if not isinstance(compared, ast.Compare) or not isinstance(compared.ops[0], ast.Eq):
+                continue
+            for side in (compared.left, *compared.comparators):
+                scores, dim = _argmax(side)
+                if isinstance(scores, ast.Name) and dim is None and not (isinstance(side, ast.Call) and side.keywords):
+                    yield Finding(
+                        f"'{ast.unparse(side)}' is one place in all of '{scores.id}', and is compared with each of the targets.",
+                        Site(file, side.lineno),
+                        f"{scores.id}.argmax(dim=1)",
+                        {"compared": ast.unparse(compared)},
                     )
 
 

@@ -55,7 +55,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from truestep.doctor import sites
+from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
 from truestep.doctor.record import LoadFacts, Record
 
@@ -72,7 +72,7 @@ def look(record: Record) -> Iterator[Finding]:
         trained = [o for o in fresh if any(p.loaded for p in record.parameters if o.number in p.optimizers)]
         for optimizer in trained[:1]:
             yield Finding(
-                f"The file holds an optimizer's state and its {', '.join(load.counters)}, but only the weights were loaded; "
+                f"The file holds an optimizer's state, from which training goes on, but it was not loaded with the weights; "
                 f"{optimizer.kind} went on for {optimizer.steps} steps without its averages.",
                 load.site,
                 'optimizer.load_state_dict(saved["optimizer"])  # after this line',
@@ -81,8 +81,23 @@ def look(record: Record) -> Iterator[Finding]:
             )
 
 
+def scheduler_loaded(load: LoadFacts) -> bool:
+    """Whether the function around also loads a schedule's state: training goes on where it was."""
+    function = sites.function(load.site)
+    return function is not None and any(
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "load_state_dict"
+        and "sched" in ast.unparse(node.func.value).lower()
+        for statement in source.own_statements(function)
+        for node in source.expressions(statement)
+    )
+
+
 def counts_on(load: LoadFacts) -> bool:
     """Whether the script reads a counter of the file, such as its epoch, from where training goes on."""
+    if load.site is not None and scheduler_loaded(load):
+        return True
     counters = {name for name in load.counters if any(word in name.lower() for word in ("epoch", "step", "iter"))}
     module = sites.tree(load.site.file) if load.site else None
     return any(

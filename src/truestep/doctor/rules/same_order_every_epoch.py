@@ -28,47 +28,59 @@ Source: https://github.com/Lightning-AI/pytorch-lightning/issues/20412
 
 from __future__ import annotations
 
-from collections import Counter
+import ast
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 
+from truestep.doctor import flow
 from truestep.doctor.findings import Finding
 from truestep.doctor.reading import loops
-from truestep.doctor.record import Record, Site
+from truestep.doctor.record import Record, SeedFacts, Site
 
 SEVERITY = "warning"
+DRAWING = re.compile(r"randperm|permutation|shuffle|randint|choice|sample|multinomial|rand\(|randn|rand_like|normal")
 
 
 def look(record: Record) -> Iterator[Finding]:
-    loaders = [one for one in record.loaders if one.sampler == "RandomSampler" and one.trained]
-    for site in dict.fromkeys(one.site for one in loaders):
-        passes = [
-            one
-            for loader in loaders
-            if loader.site == site
-            for one in loader.passes[:4]
-            if one.backwards and one.fingerprints
+    for place, seeds in _by_place(record).items():
+        of_models = [
+            [one for one in seeds if one.model == model] for model in dict.fromkeys(one.model for one in seeds)
         ]
-        passes.sort(key=lambda one: one.first_step)
-        if len(passes) < 3 or len({one.model for one in passes}) != 1 or passes[0].batches < 3:
+        epochs = [one for group in of_models if len(group) >= 2 for one in group]
+        if len(epochs) < 3 or len({one.step for one in epochs}) < len(epochs):
             continue
-        if len({tuple(one.fingerprints) for one in passes}) != 1 or len(set(passes[0].fingerprints)) == 1:
-            continue
-        if len({one.first_step for one in passes}) != len(passes):
-            continue
-        seeded = Counter(place for one in passes[1:] for place in {_in_loop(stack) for stack in one.seeded if stack})
-        where = next((place for place, times in seeded.items() if times >= len(passes) - 1), None)
-        if where is not None:
+        same = all(len({(one.seed, one.given[0]) for one in group}) == 1 for group in of_models if len(group) >= 2)
+        if (
+            same
+            and all(len(set(one.given)) == 2 for one in epochs)
+            and any(_drawn(record, one, place) for one in epochs)
+        ):
+            loader = record.loaders[epochs[0].loader].site if epochs[0].loader >= 0 else None
             yield Finding(
-                f"All of the first {len(passes)} epochs gave the same batches in the same order, though they are shuffled: the "
-                "random numbers were seeded before each.",
-                where,
+                f"All of the first {len(epochs)} epochs began with the same batches in the same order, though they are drawn at "
+                f"random: the random numbers were seeded with {epochs[0].seed} before each.",
+                place,
                 "torch.manual_seed(...)  # once, before the loop over epochs",
-                {"epochs compared": len(passes), "batches compared": len(passes[0].fingerprints)},
+                {"epochs compared": len(epochs), "seed": epochs[0].seed},
                 severity=SEVERITY,
-                related=[site] if site else [],
+                related=[loader] if loader else [],
             )
 
 
-def _in_loop(stack: list[Site]) -> Site:
-    """Return the innermost of some lines that is in a loop: a helper's own line runs as often as it is called."""
-    return next((site for site in stack if loops(site)), stack[0])
+def _by_place(record: Record) -> dict[Site, list[SeedFacts]]:
+    """Return the first seeds with which an epoch of training began, by the line that set them, in a loop if there is one."""
+    found: defaultdict[Site, list[SeedFacts]] = defaultdict(list)
+    for seed in record.seeds:
+        where = next((site for site in seed.stack if loops(site)), seed.stack[0] if seed.stack else None)
+        if where is not None and len(seed.given) == 2 and len(found[where]) < 6:
+            found[where].append(seed)
+    return found
+
+
+def _drawn(record: Record, seed: SeedFacts, place: Site) -> bool:
+    """Whether what the model was given was drawn at random after the seed: by the loader, or in the loop."""
+    if seed.loader >= 0:
+        loader = record.loaders[seed.loader]
+        return loader.sampler in ("RandomSampler", "WeightedRandomSampler", "SubsetRandomSampler")
+    return any(DRAWING.search(ast.unparse(loop)) for loop in loops(place)[:1]) or flow.speaks_of(seed.call, DRAWING)

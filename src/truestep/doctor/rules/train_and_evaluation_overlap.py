@@ -42,7 +42,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from truestep.doctor import sites
+from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
 from truestep.doctor.reading import (
     identifiers,
@@ -69,6 +69,7 @@ def look(record: Record) -> Iterator[Finding]:
             told.add(loader.number)
             yield finding
     yield from _by_name(record)
+    yield from _by_slice(record)
     seen: set[Site | None] = set()
     for given in record.inputs:
         if given.loader not in told or given.loader < 0:
@@ -80,12 +81,18 @@ def look(record: Record) -> Iterator[Finding]:
 
 def _by_name(record: Record) -> Iterator[Finding]:
     """Find the training loader where the held-out one should be: under its name, or while that one is never read."""
+    told = False
     unread = [one for one in record.loaders if not one.passes and purpose(record, one)[0] == "held out"]
     held_out = [
         one for one in record.loaders if one.evaluated and not one.trained and purpose(record, one)[0] != "training"
     ]
     for given in record.inputs:
         loader = record.loaders[given.loader] if given.loader >= 0 else None
+        if loader is None and not told and not given.call.gradients and not given.call.trained and given.distinct >= 8:
+            finding = _without_loader(record, given)
+            if finding is not None:
+                told = True
+                yield finding
         if loader is None or not loader.trained or not loader.evaluated or given.call.gradients or given.call.trained:
             continue
         named = next((site for site in given.stack if _held_out_from_training(site)), None)
@@ -116,9 +123,89 @@ def _by_name(record: Record) -> Iterator[Finding]:
         return
 
 
+def _without_loader(record: Record, given: InputFacts) -> Finding | None:
+    """Find a held-out number that a call makes of training data, all of which is what the model was trained on."""
+    named = next((site for site in given.stack if _held_out_from_training(site)), None)
+    trained = [(n, one) for n, one in enumerate(record.inputs) if one.model == given.model and one.call.stepped]
+    shared = max((given.shared.get(place, 0) for place, _ in trained), default=0)
+    if named is None:
+        return None
+    seen = shared >= 0.9 * given.distinct
+    return Finding(
+        "The evaluation is given what the model is trained on"
+        + (f": {shared} of {given.distinct} examples." if seen else ", as the names in this line say."),
+        named,
+        "evaluate on the held-out examples",
+        {"evaluated": given.distinct, "in training": shared},
+        severity=SEVERITY if seen else "warning",
+    )
+
+
+def _by_slice(record: Record) -> Iterator[Finding]:
+    """Find two slices of one thing, for training and for evaluation, of which the second begins before the first ends."""
+    if not any(one.call.stepped for one in record.inputs) or all(one.call.trained for one in record.inputs):
+        return
+    for file in sorted({loss.site.file for loss in record.losses if loss.site}):
+        module = sites.tree(file)
+        for around in (one for one in ast.walk(module or ast.Module([], [])) if isinstance(one, source.Function)):
+            slices = list(_slices(around))
+            made = [(line.lineno, source.targets_of(line)) for line in source.own_statements(around)]
+            for name, of, cut, begun in slices:
+                if verdict(name) != "training" or cut.lower is not None or cut.upper is None or cut.step is not None:
+                    continue
+                for other, of_other, rest, line in slices:
+                    if verdict(other) != "held out" or of_other != of or not _begins_before(rest, cut.upper):
+                        continue
+                    if any(of in names and min(begun, line) < at <= max(begun, line) for at, names in made):
+                        continue  # of something else under the same name
+                    yield Finding(
+                        f"'{other}' begins before '{name}' ends: {of}[{ast.unparse(rest)}] and {of}[{ast.unparse(cut)}] overlap.",
+                        Site(file, line),
+                        f"{of}[{ast.unparse(cut.upper)}:]",
+                        {"training": ast.unparse(cut), "evaluation": ast.unparse(rest)},
+                    )
+                    return
+
+
+def _slices(around: source.Function) -> Iterator[tuple[str, str, ast.Slice, int]]:
+    """Yield what is named after a slice of something: (name, of what, slice, line)."""
+    for statement in source.own_statements(around):
+        if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+            continue
+        target, value = statement.targets[0], statement.value
+        both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts)
+        pairs = zip(target.elts, value.elts, strict=True) if both else [(target, value)]  # pyright: ignore[reportAttributeAccessIssue]
+        for name, made in pairs:
+            cuts = [
+                one for one in ast.walk(made) if isinstance(one, ast.Subscript) and isinstance(one.slice, ast.Slice)
+            ]
+            whole = not any(
+                isinstance(one, ast.Subscript) and not isinstance(one.slice, ast.Slice) for one in ast.walk(made)
+            )
+            if isinstance(name, ast.Name) and len(cuts) == 1 and whole and isinstance(cuts[0].slice, ast.Slice):
+                yield name.id, ast.unparse(cuts[0].value), cuts[0].slice, statement.lineno
+
+
+def _begins_before(rest: ast.Slice, end: ast.expr) -> bool:
+    """Whether a slice certainly begins well before an index, not only by the few steps that windows look back."""
+    first, last = rest.lower, ast.unparse(end)
+    if rest.step is not None or (rest.upper is not None and ast.unparse(rest.upper) == last):
+        return False
+    if first is None:
+        return not (isinstance(end, ast.UnaryOp) and rest.upper is not None)
+    if isinstance(first, ast.BinOp) and isinstance(first.op, ast.FloorDiv) and isinstance(first.right, ast.Constant):
+        return ast.unparse(first.left) == last and isinstance(first.right.value, int) and first.right.value > 1
+    if isinstance(first, ast.Constant) and isinstance(end, ast.Constant):
+        numbers = first.value, end.value
+        return all(isinstance(one, int) for one in numbers) and 0 <= numbers[0] < 0.8 * numbers[1]  # pyright: ignore[reportOperatorIssue]
+    return False
+
+
 def _arguments(site: Site) -> str:
     statement = sites.statement(site)
-    calls = outermost_calls(statement) if statement is not None else []
+    calls = (
+        [node for node in source.expressions(statement) if isinstance(node, ast.Call)] if statement is not None else []
+    )
     return " ".join(identifiers(part) for call in calls for part in (*call.args, *call.keywords))
 
 
@@ -160,6 +247,8 @@ def _by_index(record: Record, loader: LoaderFacts) -> Finding | None:
 
 def _reads_the_same_twice(record: Record, loader: LoaderFacts) -> bool:
     """Whether an index stands for one example, and not for another random one each time."""
+    if loader.holds_rows:
+        return True
     if any(
         one.loader == loader.number and count and record.inputs[place].loader != loader.number
         for one in record.inputs
@@ -248,6 +337,11 @@ def _has_folds(stack: list[Site]) -> bool:
     return any({"fold", "folds", "kfold", "splits"} & words(identifiers(tree)) for tree in trees if tree is not None)
 
 
+def _of_itself(statement: ast.Assign) -> bool:
+    """Whether a statement gives a name another form of what it already stood for: `x = (x - mean) / std`."""
+    return bool(source.targets_of(statement) & source.names_in(statement.value))
+
+
 def _where_made(line: Site) -> Site:
     """Return the assignment to the held-out data that a line uses."""
     statement, module = sites.statement(line), sites.tree(line.file)
@@ -263,7 +357,7 @@ def _where_made(line: Site) -> Site:
     made = [
         node.lineno
         for node in ast.walk(module)
-        if isinstance(node, ast.Assign) and node.lineno < line.line
+        if isinstance(node, ast.Assign) and node.lineno < line.line and not _of_itself(node)
         for target in node.targets
         for part in ast.walk(target)
         if isinstance(part, ast.Name) and part.id in names
