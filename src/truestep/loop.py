@@ -106,7 +106,7 @@ def train_steps(
     precision = Precision.of(precision, parameters[0].device)
     autocast, scaler, parallel = precision.autocast(), precision.scaler, distributed.world_size() > 1
     at_once = reads_at_once(parameters, on_nonfinite)
-    splitting = Splitting.of(micro_batch)
+    splitting = Splitting.of(micro_batch, model)
     kept = on_nonfinite == "skip" or scaler.is_enabled() or splitting.auto
     buffers = list(model.buffers()) if kept else []
 
@@ -272,7 +272,7 @@ def fit(
     best, mean, progress, history = Best(monitor, patience), RunningMean(), Progress(), list[dict[str, Any]]()
     recent: list[Step] = []  # steps whose tensors nobody has read yet
 
-    splitting = Splitting.of(micro_batch)
+    splitting = Splitting.of(micro_batch, model)
 
     parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
     checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean, "splitting": splitting}, keep)

@@ -19,7 +19,7 @@ from truestep.errors import InputError
 from truestep.nest import map_tensors, tensors_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor
 
@@ -47,17 +47,25 @@ class Splitting:
             raise InputError("micro_batch: auto can't be used in several processes, which must agree. Give a number.")
         self.auto = size == "auto"
         self.size = size if isinstance(size, int) else None
+        self.keyed = False  # whether layers of the model draw by key
 
     @classmethod
-    def of(cls, size: int | str | Splitting | None) -> Splitting:
-        """Return the splitting of that size; one that is made already stays as it is."""
-        return size if isinstance(size, Splitting) else cls(size)
+    def of(cls, size: int | str | Splitting | None, model: nn.Module) -> Splitting:
+        """Return the splitting of that size, or one that is made already, for a model."""
+        splitting = size if isinstance(size, Splitting) else cls(size)
+        splitting.keyed = any(isinstance(module, KeyedDropout) for module in model.modules())
+        return splitting
 
-    def pieces(self, pairs: list[tuple[Any, Any]], step: int) -> Iterator[tuple[Any, Any, bool]]:
-        """Yield the (inputs, targets) of an update in pieces, each with whether it is the last.
+    def pieces(self, pairs: list[tuple[Any, Any]], step: int) -> Iterable[tuple[Any, Any, bool]]:
+        """Return the (inputs, targets) of an update in pieces, each with whether it is the last.
 
         While a piece is used, layers that draw by key know which examples of which update it is.
         """
+        if self.size is None and not self.keyed:
+            return [(*pair, pair is pairs[-1]) for pair in pairs]
+        return self._in_pieces(pairs, step)
+
+    def _in_pieces(self, pairs: list[tuple[Any, Any]], step: int) -> Iterator[tuple[Any, Any, bool]]:
         ahead = 0
         for number, (inputs, targets) in enumerate(pairs, start=1):
             count = _examples(inputs, targets)
