@@ -186,8 +186,8 @@ class GPT(nn.Module):
         x = self.embed(idx)
         B, T, C = x.shape
         scores = self.q(x) @ self.k(x).transpose(1, 2) / C ** 0.5
-        scores = scores.masked_fill(torch.tril(torch.ones(T, T)) == 1, -1e9)
-        x = x + scores.softmax(-1) @ self.v(x)  # <-
+        scores = scores.masked_fill(torch.tril(torch.ones(T, T)) == 1, -1e9)  # <-
+        x = x + scores.softmax(-1) @ self.v(x)
         logits = self.head(x)
         return logits, F.cross_entropy(logits.view(-1, 30), targets.reshape(-1))
 model = GPT()

@@ -64,7 +64,7 @@ from truestep.doctor.record import LossOp, Record, Site
 
 SEVERITY = "error"
 MASKS = {"masked_fill", "masked_fill_", "tril", "triu"}
-PRODUCTS = {"matmul", "__matmul__", "bmm", "einsum"}
+ATTENDING = {"softmax", "matmul", "__matmul__", "bmm", "einsum"}  # what attention written out is made of
 HIDES = ["targets-not-shifted"]
 
 
@@ -80,7 +80,7 @@ def look(record: Record) -> Iterator[Finding]:
                 f"The targets are the next tokens, and with later tokens changed, the outputs at earlier places moved by "
                 f"{probe['moved']:.2g} of their standard deviation"
                 + (f": '{probe['operation']}' lets them through." if "operation" in probe else "."),
-                (mask_of(probe.get("site")) if probe.get("operation") in PRODUCTS else probe.get("site")) or loss.site,
+                (mask_of(probe.get("site")) if probe.get("operation") in ATTENDING else probe.get("site")) or loss.site,
                 "a causal mask: is_causal=True, or mask = torch.triu(torch.full((T, T), float('-inf')), diagonal=1)",
                 {
                     "earlier places moved": probe["moved"],

@@ -82,24 +82,18 @@ def from_the_start(record: Record, model: ModelFacts, still: list[CallFacts]) ->
     """Judge a model that never trained in training mode, though its weights come from nowhere else and all of it learns."""
     steps = sum(call.stepped for call in still)
     own = [p for p in record.parameters if p.model == model.number]
-    evaluated = any(call.untrained and not call.training for call in model.calls)
     if steps < 10 or model.pretrained or any(p.loaded or p.foreign or p.frozen for p in own):
         return None
-    left_on = sum(call.stepped_after_evaluation for call in still) >= 0.8 * steps and apart(model, still)
-    if not left_on and not evaluated:
+    if sum(call.stepped_after_evaluation for call in still) < 0.8 * steps or not apart(model, still):
         return None
     call = max(still, key=lambda one: one.stepped)
     return Finding(
-        f"All {steps} optimizer steps were made with the model in evaluation mode"
-        + (
-            ", which an evaluation ahead of training had left on."
-            if left_on
-            else ": dropout and batch norm never did anything."
-        ),
+        f"All {steps} optimizer steps were made with the model in evaluation mode, which an evaluation ahead of training had "
+        "left on.",
         call.site,
         "model.train()  # before each epoch of training, and after each evaluation within one",
         {"steps in evaluation mode": steps, "dropout and batch norm parts": len(model.restless)},
-        "warning" if left_on else "note",
+        "warning",
     )
 
 
