@@ -187,9 +187,9 @@ def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
     for model in record.models:
         probe = model.probes.get("batch") or {}
         moved, own = probe.get("moved", 0), probe.get("own", 0)
-        if not model.reached or not moved >= 1e-5 or own < 1e-3 or probe.get("site") is None:
+        if not model.reached or own < 1e-3 or probe.get("site") is None:
             continue
-        if scrambled(probe):
+        if moved >= 1e-5 and scrambled(probe):
             yield model, probe
             continue
         if not moved >= min(1e-2, 1e-2 * own):

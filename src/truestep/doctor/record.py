@@ -399,9 +399,8 @@ class ClipFacts:
     times: int = 0  # calls that were looked at: the first ones, and ever fewer
     optimizer: int = -1  # whose gradients the last of them clipped, if it was one's
     of_nothing: int = 0  # calls in which no tensor had a gradient, or there was none
-    placed: int = 0  # calls of which it is known what came before, those of the first steps
-    after_step: int = 0  # of those, with no backward since the last step
-    before_backward: int = 0  # of those, after the gradients were cleared, or ahead of the first backward
+    after_step: int = 0  # calls with no backward since the last step
+    before_backward: int = 0  # calls after the gradients were cleared, or ahead of the first backward
     still_scaled: int = 0  # calls on gradients that a scaler had not unscaled
     exhausted: int = 0  # calls with a generator that was used up
 

@@ -38,11 +38,11 @@ HIDES = ["gradients-clipped-of-nothing"]
 
 def look(record: Record) -> Iterator[Finding]:
     for clip in record.clips:
-        if clip.before_backward >= 3 and clip.before_backward >= 0.8 * clip.placed:
+        if clip.before_backward >= 3 and clip.before_backward >= 0.8 * clip.times:
             yield Finding(
-                f"{clip.before_backward} of {clip.placed} clippings looked at came before the backward pass whose gradients the next step "
+                f"{clip.before_backward} of {clip.times} clippings came before the backward pass whose gradients the next step "
                 "used.",
                 clip.site,
                 "clip between loss.backward() and optimizer.step()",
-                {"clippings": clip.times, "looked at": clip.placed, "before backward": clip.before_backward},
+                {"clippings": clip.times, "before backward": clip.before_backward},
             )
