@@ -460,7 +460,6 @@ class Steps:
         if tensors is not None and came and not any(p.grad is not None for p in tensors):
             facts.of_nothing += 1
         facts.exhausted += getattr(parameters, "gi_frame", self) is None
-        facts.placed += 1
         if owners and not came:
             forward = bool(self.watch.calls.waiting()[0])  # a call whose backward is still to come
             if forward or any(seen.cleared or not seen.facts.steps for seen in owners):
