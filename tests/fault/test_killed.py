@@ -14,6 +14,7 @@ from truestep.checkpoint import Checkpoints, newest_first
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3_000)]
 QUICK, LONG = 8, 200  # kills of each kind
+A_RUN = 8  # kills of one run at most
 
 
 @pytest.mark.parametrize("name", KINDS | MORE_KINDS)
@@ -24,9 +25,11 @@ def test_runs_that_are_killed_end_the_same(tmp_path, long, name):
     expected = reference(kind, tmp_path / "whole")
     kills = inside = number = 0
     while kills < (LONG if long else QUICK):
-        folder, number = tmp_path / f"run-{number}", number + 1
+        folder, number, before = tmp_path / f"run-{number}", number + 1, kills
         while ended_as(folder) is None:
             plan = {"change": draw.randrange(40)} if draw.random() < 0.5 else {"step": draw.randrange(STEPS // 2)}
+            if kills - before == A_RUN:
+                plan = {}  # and now to its end
             code = in_a_copy(lambda: run(kind, folder, **plan))  # noqa: B023  it is called here
             assert code in (0, -9), f"{name}: exit code {code} with {plan} in {folder}"
             kills += code == -9

@@ -173,7 +173,7 @@ class Loaders:
         """Remember the first batches that a model learns from after a seed."""
         if not seed.given:
             seed.model, seed.loader, seed.call = model.number, self.current, sites.stack(4)
-        given = next((t for t in inputs if t.ndim and t.numel()), None)
+        given = next((t for t in inputs if t.ndim and t.layout is torch.strided and t.numel()), None)
         if model.number == seed.model and given is not None and given.device.type == "cpu" and type(given) is Tensor:
             seed.given.append(fingerprint(given))
 

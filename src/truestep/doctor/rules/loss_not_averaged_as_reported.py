@@ -221,8 +221,9 @@ class Reader:
         of = text[4:-1]
         if [ast.unparse(one) for one in reads] == [of] and not BATCHES.search(of):
             return "" if DATASETS.fullmatch(of) else "batches", text  # of the former, one example may be read at a time
-        is_dataset = of.endswith(".dataset") or (DATASETS.fullmatch(of) and not BATCHES.search(of))
-        if is_dataset or any(_cut_from(one, of) for one in reads) or self._is_loaded(of):
+        loader = BATCHES.search(of.rpartition(".")[2]) is not None
+        examples = DATASETS.fullmatch(of) and not loader  # `data_loader` has both words
+        if examples or any(_cut_from(one, of) for one in reads) or self._is_loaded(of):
             return "examples", text
         return ("batches", text) if BATCHES.search(of) else ("", text)
 
