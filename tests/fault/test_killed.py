@@ -27,7 +27,7 @@ def test_runs_that_are_killed_end_the_same(tmp_path, long, name):
     while kills < (LONG if long else QUICK):
         folder, number, before = tmp_path / f"run-{number}", number + 1, kills
         while ended_as(folder) is None:
-            plan = {"change": draw.randrange(40)} if draw.random() < 0.5 else {"step": draw.randrange(STEPS // 2)}
+            plan = {"change": draw.randrange(100)} if draw.random() < 0.5 else {"step": draw.randrange(STEPS // 2)}
             if kills - before == A_RUN:
                 plan = {}  # and now to its end
             code = in_a_copy(lambda: run(kind, folder, **plan))  # noqa: B023  it is called here
@@ -41,7 +41,7 @@ def test_runs_that_are_killed_end_the_same(tmp_path, long, name):
     print(f"{name}: {kills} kills, {inside} of them inside of a write, {number} runs, all to the same bits")
 
 
-def test_every_moment_of_two_saves(tmp_path):
+def test_every_moment_of_two_saves(tmp_path, long):
     kind = replace(KINDS["everything"], save_steps=STEPS // 2)
     expected = reference(kind, tmp_path / "whole")
     change = 0
@@ -53,8 +53,8 @@ def test_every_moment_of_two_saves(tmp_path):
         assert code == -9
         assert in_a_copy(lambda: run(kind, folder)) == 0, f"killed ahead of change {change}"  # noqa: B023
         assert ended_as(folder) == expected, f"killed ahead of change {change}"
-        change += 1
-    assert change > 30  # or nothing was counted
+        change += 1 if long else 7
+    assert change > 60  # or nothing was counted
 
 
 STATE = ["model", "ema", "optimizer", "scheduler", "scaler", "best", "mean", "rng"]
