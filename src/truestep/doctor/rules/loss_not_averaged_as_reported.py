@@ -363,7 +363,9 @@ def _averages(call: ast.Call) -> bool:
 
 def _iterated(value: ast.expr) -> ast.expr:
     """Return what a loop goes over, without the `enumerate` or the progress bar around it."""
-    while isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.args and value.func.id != "range":
+    while isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.args:
+        if value.func.id == "range" or BATCHES.search(value.func.id):
+            break
         value = value.args[0]
     return value
 
@@ -374,6 +376,8 @@ def _cut_from(value: ast.expr, name: str) -> bool:
         return False
     if source.name_of(value.func) == "range":
         return len(value.args) == 3 and ast.unparse(value.args[1]) in (name, f"len({name})")
+    if BATCHES.search(source.name_of(value.func)):  # a loader that is made in the loop's own line
+        return bool(value.args) and ast.unparse(value.args[0]) == name
     cuts = source.name_of(value.func) in ("split", "chunk", "tensor_split", "array_split")
     return cuts and name in {ast.unparse(node) for node in ast.walk(value)}
 
