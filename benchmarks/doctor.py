@@ -29,6 +29,9 @@ from trial import CORPUS, Trial, marks_in, ready, try_script  # noqa: E402  the 
 Planted = tuple[Path, list[tuple[str, int]]]  # a broken script and where its mistake is
 
 
+COLLECTIONS = (CORPUS, CORPUS / "second")
+
+
 @dataclass
 class Score:
     """Of one rule."""
@@ -117,11 +120,12 @@ def mutants(folder: Path, chosen: list[dict[str, Any]], jobs: int, said: list[st
 
 
 def corpus_pairs() -> list[Path]:
-    return sorted(path for path in (CORPUS / "pairs").iterdir() if path.is_dir())
+    return sorted(path for folder in COLLECTIONS for path in (folder / "pairs").iterdir() if path.is_dir())
 
 
 def corpus_right() -> list[Path]:
-    return [path / "fixed.py" for path in corpus_pairs()] + sorted((CORPUS / "correct").glob("*.py"))
+    correct = sorted(path for folder in COLLECTIONS for path in (folder / "correct").glob("*.py"))
+    return [path / "fixed.py" for path in corpus_pairs()] + correct
 
 
 def corpus(right: list[Path], jobs: int, said: list[str]) -> tuple[dict[str, Score], int]:

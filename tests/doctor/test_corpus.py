@@ -1,6 +1,7 @@
 """The doctor on whole scripts: it names the one mistake, is silent on correct ones, and changes nothing.
 
-`pairs/` are a broken script and the same one mended, `correct/` looks suspicious and is right.
+`pairs/` are a broken script and the same one mended, `correct/` looks suspicious and is right. So are those in `second/`,
+which were written later and are met by `pytest -m slow`.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import pytest
 from trial import CORPUS, marks_in, ready, try_script
 
-PAIRS = sorted(path.name for path in (CORPUS / "pairs").iterdir() if path.is_dir())
-CORRECT = sorted(path.name for path in (CORPUS / "correct").glob("*.py"))
+SECOND = CORPUS / "second"
+PAIRS = sorted(path for folder in (CORPUS, SECOND) for path in (folder / "pairs").iterdir() if path.is_dir())
+CORRECT = sorted(path for folder in (CORPUS, SECOND) for path in (folder / "correct").glob("*.py"))
 
 
 # What the doctor does not find yet, or names on another line, or after another rule. `strict`: whoever mends one takes it out.
@@ -44,16 +46,21 @@ def _imported():
     ready()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason="not found yet", strict=True)) if name in MISSED else name
-        for name in PAIRS
-    ],
-)
-def test_the_mistake_is_named_first_and_on_its_line(name):
-    path = CORPUS / "pairs" / name / "broken.py"
-    marks, found = marks_in(path), try_script(path)
+def scripts(paths, missed=()):
+    """Return the paths as parameters of a test, by name."""
+
+    def marks(path):
+        if SECOND in path.parents:
+            yield pytest.mark.slow
+        if path.name in missed:
+            yield pytest.mark.xfail(reason="not found yet", strict=True)
+
+    return pytest.mark.parametrize("path", [pytest.param(path, marks=[*marks(path)], id=path.name) for path in paths])
+
+
+@scripts(PAIRS, MISSED)
+def test_the_mistake_is_named_first_and_on_its_line(path):
+    marks, found = marks_in(path / "broken.py"), try_script(path / "broken.py")
 
     assert found.own_errors == {}
     rules = {rule for rule, _ in marks.expected}
@@ -65,14 +72,13 @@ def test_the_mistake_is_named_first_and_on_its_line(name):
     assert {rule for rule, _ in relevant} <= rules | marks.also
 
 
-@pytest.mark.parametrize("name", PAIRS)
-def test_the_mended_script_gives_no_alarm(name):
-    assert try_script(CORPUS / "pairs" / name / "fixed.py").alarms == []
+@scripts(PAIRS)
+def test_the_mended_script_gives_no_alarm(path):
+    assert try_script(path / "fixed.py").alarms == []
 
 
-@pytest.mark.parametrize("name", CORRECT)
-def test_a_correct_script_gives_no_alarm_and_computes_the_same_bits(name):
-    path = CORPUS / "correct" / name
+@scripts(CORRECT)
+def test_a_correct_script_gives_no_alarm_and_computes_the_same_bits(path):
     watched, alone = try_script(path), try_script(path, doctor=False)
 
     assert watched.alarms == []
