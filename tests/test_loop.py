@@ -783,7 +783,7 @@ def test_no_step_waits_for_the_device():
         ({"accumulate": 0}, "accumulate: expected at least 1"),
         ({"max_grad_norm": 0.0}, "max_grad_norm: expected a number above 0"),
         ({"max_grad_norm": 1.0, "max_grad_value": 1.0}, "expected one of them, found both"),
-        ({"on_nonfinite": "ignore"}, "on_nonfinite: expected stop or skip, found 'ignore'"),
+        ({"on_nonfinite": "ignore"}, "on_nonfinite: expected one of stop, skip, rollback, found 'ignore'"),
         ({"precision": "fp8"}, "precision: expected one of fp32, bf16, fp16, found 'fp8'"),
         ({"epochs": 0}, "epochs: expected at least 1"),
         ({"monitor": "valid_acuracy"}, "Did you mean 'valid_accuracy'"),

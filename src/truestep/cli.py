@@ -47,6 +47,7 @@ app = App(
     help="PyTorch training you can trust, read, and leave at any time.",
     version=__version__,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # it would end with 130, whatever the signal was
 )
 
 

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from dataclasses import dataclass
@@ -174,13 +175,19 @@ def killed_at_change(number: int) -> None:
         setattr(disk, name, counted(getattr(disk, name)))
 
 
-def run(kind: Kind, folder: Path, *, step: int | None = None, change: int | None = None) -> None:
-    """Begin or go on, until killed after so many updates or ahead of so many changes of the disk; leave a digest."""
+def run(kind: Kind, folder: Path, *, step: int | None = None, change: int | None = None, settled: bool = False) -> None:
+    """Begin or go on, until killed after so many updates or ahead of so many changes of the disk; leave a digest.
+
+    Settled, each update waits for the checkpoint that is being written.
+    """
     if change is not None:
         killed_at_change(change)
     calls = iter(range(10_000))
 
     def stop():
+        for thread in threading.enumerate() if settled else ():
+            if thread.name == "checkpoint":
+                thread.join()
         if step is not None and next(calls) == step:
             kill_self()
 

@@ -68,7 +68,7 @@ def test_nothing_that_is_saved_could_be_left_out(tmp_path, monkeypatch, forgotte
     if forgotten == "scaler":  # it grows every 2,000 steps, unless it is told otherwise
         monkeypatch.setattr("truestep.device.GradScaler.__init__.__defaults__", ("cuda", 2.0**16, 2.0, 0.5, 4, True))
     expected = reference(kind, tmp_path / "whole")
-    assert in_a_copy(lambda: run(kind, tmp_path / "run", step=13)) == -9
+    assert in_a_copy(lambda: run(kind, tmp_path / "run", step=13, settled=True)) == -9
 
     fill = Checkpoints._fill
 
@@ -109,8 +109,8 @@ def test_how_many_workers_read_changes_nothing(tmp_path, monkeypatch, workers):
 def test_a_run_is_resumed_from_its_newest_checkpoint(tmp_path):
     """Not from its beginning, which would give the same bits too."""
     kind = KINDS["everything"]
-    assert in_a_copy(lambda: run(kind, tmp_path, step=13)) == -9
+    assert in_a_copy(lambda: run(kind, tmp_path, step=13, settled=True)) == -9
     newest = newest_first(tmp_path / "checkpoints")[0]
     assert newest.name == "step-00000012"
-    assert in_a_copy(lambda: run(kind, tmp_path, step=13)) == -9  # 13 updates more
+    assert in_a_copy(lambda: run(kind, tmp_path, step=13, settled=True)) == -9  # 13 updates more
     assert newest_first(tmp_path / "checkpoints")[0].name == "step-00000024"

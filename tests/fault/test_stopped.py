@@ -175,7 +175,7 @@ def test_a_second_one_stops_at_once_and_a_kill_in_between_loses_nothing(tmp_path
 
 
 def test_a_run_has_its_folder_to_itself(tmp_path, whole):
-    process = begin(tmp_path, "iris", "--out", "run", *OPTIONS, "--epochs", "400")
+    process = begin(tmp_path, "iris", "--out", "run", *OPTIONS[2:], "--epochs", "50000")
     wait_for((tmp_path / "run" / "checkpoints").is_dir, process)
     second = subprocess.run(
         command("train", "--resume", "run"), cwd=tmp_path, check=False, capture_output=True, text=True
@@ -185,7 +185,10 @@ def test_a_run_has_its_folder_to_itself(tmp_path, whole):
     found, _ = end(process, signal.SIGKILL)
     assert found == -signal.SIGKILL
     subprocess.run(
-        command("train", "--resume", "run", "--epochs", "40", "--quiet"), cwd=tmp_path, check=True, capture_output=True
+        command("train", "--resume", "run", "--max-minutes", "0.001", "--quiet"),
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
     )
 
 
