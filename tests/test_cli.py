@@ -188,6 +188,16 @@ def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_weights(tmp_path, numb
     assert logs[0] == logs[1]
 
 
+def test_what_a_checkpoint_brings_back_can_not_be_changed_anyway(passengers, tmp_path, capsys):
+    shutil.copytree(passengers[0] / "run", tmp_path / "run")
+    recipe = (tmp_path / "run" / "recipe.toml").read_bytes()
+    for option, value in (("--lr", "0.7"), ("--schedule", "constant")):
+        code, _, err = truestep("train", "--resume", tmp_path / "run", option, value, "--resume-anyway", capsys=capsys)
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert f"{option}: a checkpoint keeps it at" in err
+        assert (tmp_path / "run" / "recipe.toml").read_bytes() == recipe
+
+
 def test_a_finished_run_may_be_prolonged_but_not_changed(passengers, tmp_path, capsys):
     shutil.copytree(passengers[0] / "run", tmp_path / "run")
     recipe = (tmp_path / "run" / "recipe.toml").read_bytes()

@@ -74,6 +74,10 @@ def check_choices(before: Recipe, now: Recipe, *, anyway: bool, say: Callable[[s
         was, value = before.get(full), now.get(full)
         if value == was or full in PROLONGING or full in HARMLESS:
             continue
+        if anyway and full.startswith(("optimizer.", "schedule.")):  # their state would bring the old value back
+            raise InputError(
+                f"{full}: a checkpoint keeps it at {was}, found {value}. Begin a new run with --init and the folder of this one."
+            )
         if not anyway:
             raise InputError(
                 f"{full}: a resumed run keeps it at {was}, found {value}. It may change {', '.join(PROLONGING)}; "
