@@ -310,14 +310,13 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         with disk.open_regular(path / "manifest.json") as file:
             manifest: Any = json.loads(file.read(1 << 16))
-        newer = manifest["format"] != FORMAT
-        intact = newer or manifest["sha256"] == _sum_of(manifest)
-        known = newer or {"state.safetensors", "state.json"} == set(manifest["files"])
+        written, intact = manifest["format"], manifest["sha256"] == _sum_of(manifest)  # so it is in every format
+        complete = {"state.safetensors", "state.json"} == set(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"{path / 'manifest.json'}: damaged ({type(error).__name__}: {error}).") from None
-    if newer and isinstance(manifest["format"], int) and manifest["format"] > FORMAT:
-        raise RefusedError(f"{path}: expected format {FORMAT}, found {manifest['format']!r}. Update truestep.")
-    if newer or not intact or not known:
+    if intact and isinstance(written, int) and written > FORMAT:
+        raise RefusedError(f"{path}: expected format {FORMAT}, found {written!r}. Update truestep.")
+    if not intact or written != FORMAT or not complete:
         raise DamagedError(f"{path / 'manifest.json'}: damaged.")
     return manifest
 

@@ -355,7 +355,8 @@ def fit(
             except NonFiniteError as error:
                 if on_nonfinite != "rollback" or progress.rollbacks == ROLLBACKS:
                     if folder and error.evidence and distributed.is_main():
-                        write_state(Path(folder) / "nonfinite", {**error.evidence, "error": str(error)})
+                        at = {"epoch": progress.epoch, "step": progress.step, "error": str(error)}
+                        write_state(Path(folder) / "nonfinite", error.evidence | at)
                     raise
                 roll_back(error)
                 continue
