@@ -7,7 +7,6 @@ ended because numbers were not finite left what its last update was computed fro
 from __future__ import annotations
 
 import math
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from truestep import folder, resumption
 from truestep.assembly import Assembled, Plan, assemble, plan
-from truestep.checkpoint import newest_first, read_state
+from truestep.checkpoint import newest_first, read_state, write_state
 from truestep.comparison import compare_logs
 from truestep.device import Precision, choose, draw_again, reproducible
 from truestep.errors import InputError, NonFiniteError, RefusedError
@@ -77,14 +76,20 @@ def replay(
             raise RefusedError(f"{path}: {resumption.what_is(name)} no longer what this run learnt from.")
     with reproducible(recipe.run.seed, planned.recipe.run.threads):
         made = assemble(planned, fresh=begin == 0 and step is not None)
-        found = _failed_again(planned, made, failed) if step is None else _again(planned, made, path, start, log, show)
+        found = _failed_again(planned, made, failed) if step is None else _again(planned, made, start, log, show)
     return {"from": begin, **found, "circumstances": changed}
 
 
 def _place(path: Path, step: int, say: Callable[[str], None]) -> tuple[int, Path | None, list[Row]]:
     """Return the update to begin after, its checkpoint (none: from the start), and the rows of the log to come to."""
-    rows = [row for row in folder.read_metrics(path / "metrics.jsonl") if {"kind", "epoch", "step"} <= row.keys()]
-    rows = [row for row in rows if row["kind"] in ("step", "epoch", "rollback")]
+    log = path / "metrics.jsonl"
+    rows = (
+        [row for row in folder.read_metrics(log) if row.get("kind") in ("step", "epoch", "rollback")]
+        if log.exists()
+        else []
+    )
+    if not rows:
+        raise InputError(f"{path}: its log has no rows to compare with.")
     end = min((row["step"] for row in rows if row["step"] >= max(step, 1) and row["kind"] != "rollback"), default=0)
     if step < 1 or not end:
         last = max((row["step"] for row in rows), default=0)
@@ -108,16 +113,16 @@ def _place(path: Path, step: int, say: Callable[[str], None]) -> tuple[int, Path
     return begin, start, [row for row in rows if begin < row["step"] <= end]
 
 
-def _again(
-    planned: Plan, made: Assembled, path: Path, start: Path | None, log: list[Row], show: bool
-) -> dict[str, Any]:
+def _again(planned: Plan, made: Assembled, start: Path | None, log: list[Row], show: bool) -> dict[str, Any]:
     """Train on from a copy of a checkpoint to the last of these rows, and compare all of them."""
     end = max(row["step"] for row in log)
     with tempfile.TemporaryDirectory(prefix="truestep-replay-") as place:
         own = Path(place)
         if start is not None:
-            shutil.copytree(start, own / "checkpoints" / start.name, symlinks=True)
-            shutil.copyfile(path / "metrics.jsonl", own / "metrics.jsonl")
+            state = read_state(start)
+            state["progress"]["log_size"] = 0  # the log begins here
+            (own / "checkpoints").mkdir()
+            write_state(own / "checkpoints" / start.name, state)
         learn(
             planned, made, own, resume=start is not None, show=show, max_steps=end, max_minutes=math.inf,
             save_seconds=math.inf, save_steps=math.inf, log_every=1,
