@@ -17,7 +17,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
-from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import cyclopts
@@ -196,7 +195,7 @@ def _option(section: str, option: Any, group: Group) -> inspect.Parameter:
         f"{section}__{option.name}",
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[kind if isinstance(kind, UnionType) else kind | None, told],
+        annotation=Annotated[kind | None, told],
     )
 
 
