@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from truestep.fused import FusedAdam, FusedAdamW
+from truestep.fused import FusedAdam, FusedAdamW, scale_down, total_norm
 
 PAIRS = [(FusedAdam, torch.optim.Adam), (FusedAdamW, torch.optim.AdamW)]
 INPUTS, TARGETS = torch.randn(64, 5, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 3
@@ -139,6 +139,30 @@ def test_a_profiler_sees_the_step():
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         trained(FusedAdamW, 2, optimizer, model)
     assert [event.count for event in profile.key_averages() if event.key.startswith("Optimizer.step")] == [2]
+
+
+@pytest.mark.parametrize(
+    "kinds", [[torch.float32] * 4, [torch.float64] * 4, [torch.float32, torch.float64, torch.bfloat16]]
+)
+@pytest.mark.parametrize("max_norm", [0.3, 1e9])
+def test_norms_and_clipping_are_those_of_pytorch(kinds, max_norm):
+    generator = torch.Generator().manual_seed(0)
+    parameters = [nn.Parameter(torch.zeros(7, n + 1, dtype=kind)) for n, kind in enumerate(kinds)]
+    ours, theirs = [], []
+    for parameter in parameters:
+        value = torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
+        parameter.grad = value.clone()
+        ours.append(value), theirs.append(parameter.grad)
+    norm = nn.utils.get_total_norm(theirs)
+    assert torch.equal(total_norm(ours), norm)
+
+    nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    scale_down(ours, max_norm, norm)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_the_norm_of_nothing_is_none():
+    assert float(total_norm([])) == 0
 
 
 SPARED = """

@@ -1,6 +1,6 @@
-"""Adam and AdamW by PyTorch's fused kernels, without what surrounds them: the same bits, in half the time of a small step.
+"""Adam, AdamW and norms by PyTorch's own kernels, without what surrounds them: the same bits, in half the time of a small step.
 
-Only the usual case is done here. Anything else (a closure, float16's scaler, amsgrad) is left to PyTorch. This is the one file
+Only the usual case is done here. Anything else (a closure, float16's scaler, amsgrad, several devices) is left to PyTorch. This is the one file
 that calls what PyTorch keeps for itself; the tests compare each call with the public way.
 """
 
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.optim.optimizer as hooks
+from torch import Tensor
+from torch.nn.utils import get_total_norm
 from torch.optim import Adam, AdamW, Optimizer
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     Work = list[tuple[dict[str, Any], list[Tensor], list[dict[str, Tensor]]]]
 
 
@@ -121,6 +121,34 @@ def _torch_step(kind: type[FusedAdam]) -> Callable[..., Any]:
     while getattr(step, "hooked", False):
         step = step.__wrapped__
     return step
+
+
+def total_norm(gradients: list[Tensor]) -> Tensor:
+    """Return the L2 norm of all these together: (). As `torch.nn.utils.get_total_norm`."""
+    if not _alike(gradients):
+        return get_total_norm(gradients)
+    with torch.no_grad():
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
+def scale_down(gradients: list[Tensor], max_norm: float, norm: Tensor) -> None:
+    """Scale them to at most this L2 norm, in place. As `torch.nn.utils.clip_grads_with_norm_`.
+
+    Args:
+        norm: () of all together, as they are now.
+    """
+    with torch.no_grad():
+        factor = torch.clamp(max_norm / (norm + 1e-6), max=1.0)
+        if _alike(gradients):
+            torch._foreach_mul_(gradients, factor)
+        else:
+            for gradient in gradients:
+                gradient.mul_(factor.to(gradient.device))
+
+
+def _alike(tensors: list[Tensor]) -> bool:
+    kinds = {(type(tensor), tensor.device, tensor.dtype) for tensor in tensors}
+    return len(kinds) == 1 and next(iter(kinds))[0] is Tensor
 
 
 def spare_compiler() -> None:
