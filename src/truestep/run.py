@@ -146,7 +146,7 @@ def train(
     elif source is not None:
         said["data.source"] = ""
     if not isinstance(recipe, Recipe):
-        _check_code_is_said(made, said, recipe)
+        check_code_is_said(made, said, recipe)
     made = made.changed(said)
     asked = resumption.sum_of(made)
     if resume is not None:
@@ -243,9 +243,10 @@ def _run(
             recipe.train.precision,
             threads,
         )
-        train = _training_batches(data, recipe, device)
+        train = training_batches(data, recipe, device)
         held_out = {name: _held_out(predictor, data.splits[name]) for name in ("valid", "test") if data.splits[name]}
-        optimizer, scheduler = _optimizer(recipe, model, number_of(train))
+        optimizer = optimizer_of(recipe, model)
+        scheduler = _schedule(recipe, optimizer, number_of(train))
         precision = Precision.of(recipe.train.precision, device)
         before_epoch, stop, batches = _unfreezing(frozen, recipe), _stop_at(signals), number_of(train)
         beginning.epoch_has(None if batches is None else -(-batches // recipe.train.accumulate))
@@ -310,7 +311,7 @@ def _told(*, show: bool) -> Callable[[Report], None]:
     return tell
 
 
-def _check_code_is_said(recipe: Recipe, said: Mapping[str, Any], path: Path | str | None) -> None:
+def check_code_is_said(recipe: Recipe, said: Mapping[str, Any], path: Path | str | None) -> None:
     """Refuse to run code that only a file names: whoever starts a run says what code it may run."""
     named = {full: value for full in NAMES_OF_CODE if is_code(value := recipe.get(full) or "")}
     given = {short_names().get(name.replace("-", "_"), name): value for name, value in said.items()}
@@ -521,7 +522,8 @@ def _transform(data: Data, recipe: Recipe) -> Callable[[Any, Keys], Any] | None:
     return transform
 
 
-def _training_batches(data: Data, recipe: Recipe, device: torch.device) -> Batches | StreamedBatches:
+def training_batches(data: Data, recipe: Recipe, device: torch.device) -> Batches | StreamedBatches:
+    """Return the batches that the recipe trains on, in its order, augmented and on the device."""
     split, weights = data.train, None
     examples = split.examples
     if isinstance(examples, IterableDataset):
@@ -556,9 +558,10 @@ def _held_out(predictor: Predictor, split: Split) -> Batches:
     return predictor.batches(split.examples, rows=split.rows, names=split.names, lengths=split.lengths)
 
 
-def _optimizer(recipe: Recipe, model: nn.Module, batches: int | None) -> tuple[Optimizer, LRScheduler]:
-    choices, schedule = recipe.optimizer, recipe.schedule
-    optimizer = build_optimizer(
+def optimizer_of(recipe: Recipe, model: nn.Module) -> Optimizer:
+    """Return the optimizer that the recipe names, of the model's parameters."""
+    choices = recipe.optimizer
+    return build_optimizer(
         choices.name,
         model,
         lr=choices.lr,
@@ -568,10 +571,13 @@ def _optimizer(recipe: Recipe, model: nn.Module, batches: int | None) -> tuple[O
         lrs=choices.lrs,
         args=choices.args,
     )
-    epochs = recipe.train.epochs or EPOCHS
+
+
+def _schedule(recipe: Recipe, optimizer: Optimizer, batches: int | None) -> LRScheduler:
+    schedule, epochs = recipe.schedule, recipe.train.epochs or EPOCHS
     planned = math.inf if batches is None else -(-batches // recipe.train.accumulate) * epochs
     total = int(min(planned, recipe.train.max_steps or planned))
-    scheduler = build_schedule(
+    return build_schedule(
         schedule.name,
         optimizer,
         total_steps=total,
@@ -579,7 +585,6 @@ def _optimizer(recipe: Recipe, model: nn.Module, batches: int | None) -> tuple[O
         args=schedule.args,
         mode="max" if higher_is_better(recipe.train.monitor) else "min",
     )
-    return optimizer, scheduler
 
 
 @contextmanager
