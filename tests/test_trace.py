@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -21,12 +22,19 @@ import truestep as ts
 from truestep.cli import main
 from truestep.data import load
 from truestep.doctor import pages
+from truestep.folder import read_metrics
 from truestep.listing import cells
 from truestep.models import CNN, MLP, Transformer
+from truestep.nest import take
+from truestep.recipe import Recipe
+from truestep.run import choose_objective
 from truestep.tracing.broken import LESSONS, STEPS, TIMES, TOO_HIGH, teach
+from truestep.tracing.checks import start
 from truestep.tracing.guess import blind_guess, even_guess
+from truestep.tracing.lines import Subject
 from truestep.tracing.sources import teach_source, trace_source
 
+ROOT = Path(__file__).parent.parent
 CLASSES = ts.Multiclass(num_classes=4)
 
 
@@ -143,7 +151,7 @@ def test_channels_functions_repeated_unused_and_shared_parts_are_shown_as_they_a
     assert names == [
         *("conv", "norm", "relu()", "twice", "relu()", "tanh()", "tied", "out", "never", ""),
     ]
-    assert rows["norm"]["mean"] == approx(float(normed.mean()))
+    assert rows["norm"]["mean"] == approx(float(normed.detach().mean()))
     dead = [row["dead"] for row in found.content["modules"] if row["name"] == "relu()"]
     assert dead[0] == approx(float((active == 0).all(3).all(2).all(0).double().mean()))
     assert dead[0] >= 1 / 8
@@ -278,7 +286,7 @@ def test_the_first_loss_is_that_of_the_first_step_of_training(tmp_path):
 
     found = trace_source("digits", {"model.name": "mlp", "train.batch_size": 50})
 
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert found.content["loss"]["value"] == next(row["train_loss"] for row in rows if "train_loss" in row)
     targets = load("digits").train.targets
     shares = targets.bincount().double() / len(targets)
@@ -307,7 +315,7 @@ def test_model_optimizer_batch_and_random_numbers_stay_to_the_bit():
         states = [*model.state_dict().values(), *batch, torch.get_rng_state()]
         states += [p.grad for p in model.parameters()]
         states += [v for state in optimizer.state.values() for v in state.values()]
-        plain = (random.getstate(), str(np.random.get_state()), [m.training for m in model.modules()])
+        plain = (random.getstate(), str(np.random.get_state()), [m.training for m in model.modules()])  # noqa: NPY002
         groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
         hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
         return [None if s is None else s.clone() for s in states], plain, copy.deepcopy(groups), hooks
@@ -711,6 +719,19 @@ def test_models_of_ours_pass_on_bundled_data(source, model):
     check_zoo(source, model)
 
 
+@pytest.mark.parametrize(("source", "features"), [("iris", 4), ("diabetes", 10), ("breast-cancer", 30)])
+def test_initial_weights_of_torch_are_neither_too_sure_nor_knowing(source, features):
+    data = load(source)
+    rows = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:32]
+    inputs, targets = torch.cat(list(take(data.train.inputs, rows).values()), 1), data.train.targets[rows]
+    objective = choose_objective(Recipe(), data)
+    for seed in range(60):
+        model = seeded(lambda: nn.Linear(features, data.target.num_outputs), seed)
+        with torch.no_grad():
+            even = even_guess(objective, model(inputs), targets)
+        assert start(Subject(model, (inputs, targets), objective, None), {"loss": {"even": even}}).status == "ok", seed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1, 6))
 @pytest.mark.parametrize(("source", "model"), [*ZOO, *SLOW_ZOO])
@@ -909,7 +930,7 @@ def test_a_trace_in_a_shell_fits_80_cells_is_json_and_leaves_nothing(here, capsy
 
 
 def test_the_keys_of_the_json_are_those_of_the_page():
-    page = (pages_root() / "docs" / "trace.md").read_text()
+    page = (ROOT / "docs" / "trace.md").read_text()
     found = ts.trace(small(), classes_batch(), CLASSES).to_json()
     lesson = teach(
         "zero-grad", small(), batches_of, CLASSES, lambda m: torch.optim.SGD(m.parameters(), lr=0.1)
@@ -918,12 +939,6 @@ def test_the_keys_of_the_json_are_those_of_the_page():
     keys = [*found, *found["inputs"][0], *found["modules"][0], *found["parameters"][0], *found["step"], *found["loss"]]
     keys += [*found["gradients"], *found["checks"][0], *found["model"], *lesson]
     assert [key for key in keys if f"`{key}`" not in page] == []
-
-
-def pages_root():
-    from pathlib import Path
-
-    return Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("word", LESSONS)

@@ -60,7 +60,7 @@ def checks(subject: Subject, found: dict[str, Any]) -> list[Check]:
         lambda: _inputs(found),
         lambda: _finite(found),
         lambda: _outputs(subject, found),
-        lambda: _start(subject, found),
+        lambda: start(subject, found),
         lambda: _gradients(subject, found),
         lambda: _alive(found),
         lambda: _step(subject, found),
@@ -154,7 +154,7 @@ def _outputs(subject: Subject, found: dict[str, Any]) -> Check | None:
     return Check(name, WRONG, f"the model ends in a {activation}; {why}", f"Take it away: the loss expects {expects}.")
 
 
-def _start(subject: Subject, found: dict[str, Any]) -> Check | None:
+def start(subject: Subject, found: dict[str, Any]) -> Check | None:
     name = "loss at the start"
     _, targets = subject.parts()
     if isinstance(subject.objective, FromFunction) or found["loss"]["even"] is None:
