@@ -167,7 +167,7 @@ def test_channels_functions_repeated_unused_and_shared_parts_are_shown_as_they_a
     assert "tied.weight" not in tied
     assert wrong(found) == {"gradients"}
     assert "never.weight, never.bias" in " ".join(str(found).split())
-    assert "batch norm does (norm)" in " ".join(str(found).split())
+    assert "batch norm has it (norm)" in " ".join(str(found).split())
     assert found.content["written"]["buffers"] == ["norm.running_mean", "norm.running_var", "norm.num_batches_tracked"]
 
 
@@ -535,7 +535,7 @@ def test_a_model_without_gradients_is_shown_up_to_its_loss():
     found = ts.trace(seeded(Cut), classes_batch(), CLASSES)
 
     assert wrong(found) == {"gradients"}
-    assert "no parameter gets one: the loss hangs on none of them" in " ".join(str(found).split())
+    assert "no parameter gets one: the loss depends on none of them" in " ".join(str(found).split())
     assert json.loads(json.dumps(found.to_json(), allow_nan=False))
 
 
@@ -677,6 +677,49 @@ def test_a_batch_that_does_not_fit_is_refused_with_the_place():
         ts.trace(small(), (inputs, targets), ts.Multiclass(5))
     with pytest.raises(ts.InputError, match="batch: expected it on meta, where the model is, found a tensor on cpu"):
         ts.trace(small().to("meta"), (inputs, targets), CLASSES)
+
+
+def test_what_dies_after_forward_is_told_as_well():
+    class Overwrites(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.out = nn.Linear(6, 8), nn.Linear(8, 4)
+
+        def forward(self, inputs):
+            states = self.first(inputs).exp()
+            return self.out(states) + states.add_(1)[:, :4]
+
+    class TrainsOtherwise(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.out = nn.Linear(6, 4)
+
+        def forward(self, inputs):
+            outputs = self.out(inputs)
+            return outputs if self.training else (outputs, outputs)
+
+    class Sparse(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.out = nn.Embedding(9, 8, sparse=True), nn.Linear(8, 4)
+
+        def forward(self, tokens):
+            return self.out(self.table(tokens).mean(1))
+
+    with pytest.raises(ts.InputError, match=r"model 'Overwrites': backward failed; RuntimeError: one of the variables"):
+        ts.trace(Overwrites(), classes_batch(), CLASSES)
+    found = ts.trace(seeded(TrainsOtherwise), classes_batch(), CLASSES)
+    assert found.ok
+    assert status(found)["overfits one batch"] == "note"
+    assert "could not be tried: objective 'multiclass': can't make a loss of a tuple" in " ".join(str(found).split())
+    tokens = torch.randint(0, 9, (24, 5), generator=torch.Generator().manual_seed(0)), torch.arange(24) % 4
+    model = seeded(Sparse)
+    with pytest.raises(ts.InputError, match=r"optimizer 'AdamW': its step failed; .*sparse"):
+        ts.trace(model, tokens, CLASSES, torch.optim.AdamW(model.parameters()))
+    found = ts.trace(model, tokens, CLASSES, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert found.ok, str(found)
+    with pytest.raises(ts.InputError, match=r"model 'LazyLinear': expected layers that know their sizes"):
+        ts.trace(nn.LazyLinear(4), classes_batch(), CLASSES)
 
 
 ZOO = [

@@ -143,7 +143,11 @@ def _about(subject: Subject) -> dict[str, Any]:
             "device": str(subject.device),
             "trained": subject.trained,
         },
-        "objective": {"name": subject.objective.name, "type": type(subject.objective).__name__},
+        "objective": {
+            "name": subject.objective.name,
+            "type": type(subject.objective).__name__,
+            "loss": getattr(subject.objective, "loss", None),
+        },
         "optimizer": None
         if optimizer is None
         else {

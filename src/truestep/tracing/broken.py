@@ -106,7 +106,7 @@ class Runs:
             loss = _loss(Subject(model, batch, self.objective, None), squash)
             if not loss.requires_grad:
                 raise InputError(
-                    "model: expected a loss that gradients can be taken of, found one that hangs on no weight."
+                    "model: expected a loss that gradients can be taken of, found one that depends on no weight."
                 )
             held = [None if p.grad is None else p.grad.clone() for p in parameters]
             loss.backward()

@@ -6,6 +6,8 @@ from collections import OrderedDict
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from torch.nn.parameter import UninitializedParameter
+
 from truestep import distributed
 from truestep.code import told
 from truestep.errors import InputError
@@ -29,6 +31,10 @@ def copied(model: nn.Module, optimizer: OptimizerT) -> tuple[nn.Module, Optimize
         InputError: the model holds something that can't be copied.
     """
     bare: nn.Module = getattr(distributed.unwrap(model), "_orig_mod", distributed.unwrap(model))
+    if any(isinstance(parameter, UninitializedParameter) for parameter in bare.parameters()):
+        raise InputError(
+            f"model '{type(bare).__name__}': expected layers that know their sizes, found lazy ones. Call it once before."
+        )
     memo: dict[int, Any] = {}
     for module in bare.modules():
         for tensor in tensors_of(vars(module)):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from torch.optim import LBFGS
 
-from truestep.code import told
+from truestep.code import place_of, told
 from truestep.device import Precision, draw_again, drawn, widest
 from truestep.errors import InputError
 from truestep.nest import map_tensors, tensors_of
@@ -22,6 +22,7 @@ from truestep.tracing.modules import Watch
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
+LONGEST = 300  # letters of another's error
 SHAPES_ONLY = {  # in autograd's words: what changes no number
     *("View", "UnsafeView", "Reshape", "ReshapeAlias", "Squeeze", "Unsqueeze", "Alias", "Transpose", "Permute"),
     *("T", "Expand", "Clone", "ToCopy", "Slice", "Select", "AsStrided"),
@@ -57,6 +58,12 @@ class Subject:
 def fresh(nest: Any) -> Any:
     """Return a copy of a nest of tensors."""
     return map_tensors(lambda tensor: tensor.detach().clone(), nest)
+
+
+def died_of(error: Exception) -> str:
+    """Return what someone's code died of, in one line; torch can say more than anybody reads."""
+    said, place = told(error), place_of(error)
+    return said if len(said) <= LONGEST else f"{said[:LONGEST]}...{f' ({place})' if place else ''}"
 
 
 def check_place(subject: Subject) -> None:
@@ -95,7 +102,7 @@ def forward(subject: Subject, inputs: Any, watch: Watch | None = None) -> Any:
             place, module, (args, kwargs) = watch.inside[-1]
             given = (*args, *kwargs.values())
             where = f"{where}, module '{place}', a {_short(module)}" if place else where
-        raise InputError(f"{where}: failed on {_shapes(given)}; {told(error)}.") from error
+        raise InputError(f"{where}: failed on {_shapes(given)}; {died_of(error)}.") from error
 
 
 def loss_of(subject: Subject, outputs: Any, targets: Any) -> tuple[Tensor, float | Tensor]:
@@ -115,9 +122,21 @@ def loss_of(subject: Subject, outputs: Any, targets: Any) -> tuple[Tensor, float
         if not isinstance(outputs, Tensor):
             found = f"a {type(outputs).__name__} as outputs, {_shapes(outputs)}; expected one tensor"
         raise InputError(
-            f"objective '{subject.objective.name}': can't make a loss of {found}, and targets {_shapes(targets)}; {told(error)}."
+            f"objective '{subject.objective.name}': can't make a loss of {found}, and targets {_shapes(targets)}; {died_of(error)}."
         ) from error
     return loss, count
+
+
+def backward(subject: Subject, loss: Tensor) -> None:
+    """Take the gradients of a loss.
+
+    Raises:
+        InputError: autograd can't.
+    """
+    try:
+        loss.backward()
+    except Exception as error:
+        raise InputError(f"model '{type(subject.model).__name__}': backward failed; {died_of(error)}.") from error
 
 
 def five_lines(subject: Subject) -> dict[str, Any]:
@@ -151,7 +170,7 @@ def five_lines(subject: Subject) -> dict[str, Any]:
 
     trains = loss.requires_grad
     if trains:
-        subject.precision.scaler.scale(loss).backward()  # 4
+        backward(subject, subject.precision.scaler.scale(loss))  # 4
         if optimizer is not None:
             subject.precision.scaler.unscale_(optimizer)
     gradients = {name: _dense(p.grad) for name, p in parameters.items()}
@@ -166,7 +185,8 @@ def five_lines(subject: Subject) -> dict[str, Any]:
         if norm > subject.max_grad_norm:
             clip_grads_with_norm_(model.parameters(), subject.max_grad_norm, norm)
             found["gradients"]["clipped"] = True
-        clip_grad_value_(model.parameters(), subject.max_grad_value)
+        if subject.max_grad_value < math.inf:
+            clip_grad_value_(model.parameters(), subject.max_grad_value)
         _step(subject, random_before)  # 5
         for name, parameter in parameters.items():
             _moved(rows[name], weights[name], parameter.detach())
@@ -189,7 +209,10 @@ def five_lines(subject: Subject) -> dict[str, Any]:
 def _step(subject: Subject, random_before: list[Tensor]) -> None:
     optimizer = cast("Optimizer", subject.optimizer)
     if not isinstance(optimizer, LBFGS):
-        subject.precision.scaler.step(optimizer)
+        try:
+            subject.precision.scaler.step(optimizer)
+        except Exception as error:
+            raise InputError(f"optimizer '{type(optimizer).__name__}': its step failed; {died_of(error)}.") from error
         return
 
     def again() -> float:  # it asks for the loss and its gradients several times a step
@@ -197,7 +220,7 @@ def _step(subject: Subject, random_before: list[Tensor]) -> None:
         draw_again(random_before, subject.device)
         inputs, targets = subject.parts()
         loss = loss_of(subject, forward(subject, inputs), targets)[0]
-        loss.backward()
+        backward(subject, loss)
         return float(loss.detach())
 
     optimizer.step(again)

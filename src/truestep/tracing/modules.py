@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ACTIVATIONS = {
     *("relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "selu", "celu", "gelu", "silu", "mish"),
     *("hardtanh", "hardswish", "hardsigmoid", "sigmoid", "sigmoid_", "tanh", "tanh_", "softplus", "softmax"),
-    *("log_softmax", "clamp", "clamp_", "clamp_min", "clamp_min_"),
+    "log_softmax",
 }
 MODULES = {"leakyrelu", "logsoftmax", "logsigmoid", "softsign", "threshold", "prelu", "rrelu", "glu"}
 CHANNELS_FIRST = ("Conv", "BatchNorm", "InstanceNorm", "GroupNorm", "Pool", "Upsample", "PixelShuffle")
@@ -159,6 +159,8 @@ class Watch(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
         if name not in ACTIVATIONS or not self.inside or not isinstance(result, Tensor):
+            return result
+        if not result.is_floating_point():
             return result
         place, module, _ = self.inside[-1]
         if type(module).__module__.startswith("torch.nn.modules."):  # that is how nn.ReLU does it

@@ -81,7 +81,11 @@ class Prepared:
             "model": self.why or self.recipe.model.name,
             "objective": f"{self.objective.name}: {self.data.target.reason}",
         }
-        return head | ({"weights": self.trained} if self.trained else {})
+        if self.trained:
+            head["weights"] = self.trained
+        if self.recipe.schedule.name != "constant" or self.recipe.schedule.warmup:
+            head["schedule"] = f"{self.recipe.schedule.name}, left out here: steps are at the full learning rate"
+        return head
 
 
 def trace_source(source: Any, choices: dict[str, Any], *, recipe: Path | None = None, show: bool = False) -> Trace:
@@ -220,7 +224,7 @@ def _of_folder(path: Path, choices: dict[str, Any], *, show: bool) -> tuple[Prep
     data = same_data(path, recipe, show=show)
     if finished:
         predictor = Predictor.load(path, own_model=own_model)
-        how = f"those that the run {path} has kept, its best ones"
+        how = f"the best ones of the run {path}"
         return Prepared(recipe, data, nn.Module(), predictor.objective, device, how), lambda: predictor.model
     newest = checkpoint.newest_first(path / "checkpoints")
     if not newest:
@@ -231,7 +235,7 @@ def _of_folder(path: Path, choices: dict[str, Any], *, show: bool) -> tuple[Prep
         _fill(model, newest)
         return model
 
-    how = f"those of {newest[0].name} of the run {path}, which was stopped"
+    how = f"those at {newest[0].name} of the run {path}, which was stopped"
     return Prepared(recipe, data, nn.Module(), choose_objective(recipe, data), device, how), make
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from truestep.listing import NARROWEST, cells, cut, padded, wrapped
+from truestep.progress import digits
 
 MOST_ROWS = 40  # of a table; --json has all
 NAME = 32  # cells of the longest name in a table
@@ -89,12 +90,16 @@ def _batch(tensors: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
 
 
 def _range(tensor: Mapping[str, Any]) -> str:
-    words = "" if tensor["min"] is None else f"{number(tensor['min'])} to {number(tensor['max'])}"
+    words = "" if tensor["min"] is None else f"{_end(tensor['min'])} to {_end(tensor['max'])}"
     if tensor["mean"] is not None:
         words += f", mean {number(tensor['mean'])}, std {number(tensor['std'])}"
     if tensor["nonfinite"]:
         words += f"; {tensor['nonfinite']:,} NaN or infinite"
     return words.removeprefix("; ")
+
+
+def _end(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else number(value)
 
 
 def _modules(rows: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
@@ -123,21 +128,20 @@ def _modules(rows: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
 
 
 def _loss(content: Mapping[str, Any], width: int) -> Iterator[str]:
-    loss = content["loss"]
-    counted = "tokens" if content["objective"]["name"] == "next-token" else "examples"
-    if content["objective"]["name"] not in (*CLASSES, "regression"):
-        counted = "what the objective counts:"
-    values = [(number(loss["value"], 5), f"the mean over {_count(loss['count'])} {counted}".replace(": ", ": "))]
-    numbers = content["objective"]["name"] == "regression"
-    if loss["even"] is not None:
-        meaning = (
-            "outputs of 0, the mean of the training targets" if numbers else "outputs of 0: every answer is as likely"
-        )
-        values.append((number(loss["even"], 5), f"for {meaning}; a fresh model has about this"))
-    if loss["guess"] is not None:
-        of = "all training targets" if loss["guess_of"] == "training data" else "the targets of this batch"
-        what = "their spread" if numbers else "the entropy of their frequencies"
-        values.append((number(loss["guess"], 5), f"for the best blind guess, one answer for {of}: {what}"))
+    loss, objective = content["loss"], content["objective"]
+    counted = {"next-token": "tokens", "multilabel": "labels"}.get(objective["name"], "examples")
+    values = [(digits(loss["value"]), f"the mean over {_count(loss['count'])} {counted}")]
+    of = "all training targets" if loss["guess_of"] == "training data" else "the targets of this batch"
+    if objective["name"] == "regression":
+        even = "for outputs of 0, which is the mean that targets are scaled by; a fresh model has about this"
+        kind = {"mse": ": their variance", "mae": ": their mean distance from the median"}.get(objective["loss"], "")
+        guess = f"for the best blind guess, one value for {of}{kind}"
+    else:
+        even = "for outputs of 0, every answer as likely; a fresh model has about this"
+        guess = f"for the best blind guess, one answer for {of}: the entropy of their frequencies"
+    values += [
+        (digits(value), words) for value, words in ((loss["even"], even), (loss["guess"], guess)) if value is not None
+    ]
     size = max(len(value) for value, _ in values)
     for value, meaning in values:
         first, *rest = wrapped_at(size + 5, meaning, width)
@@ -153,7 +157,7 @@ def _backward(content: Mapping[str, Any], width: int) -> Iterator[str]:
     rows = content["parameters"]
     given = [row for row in rows if row["gradient_norm"] is not None]
     if not given:
-        yield from _said("no parameter gets a gradient: the loss hangs on none of them", width)
+        yield from _said("no parameter gets a gradient: the loss depends on none of them", width)
         return
     clipped = ", clipped before the step" if content["gradients"]["clipped"] else ""
     yield from _said(
@@ -190,13 +194,12 @@ def _step(content: Mapping[str, Any], width: int) -> Iterator[str]:
         yield from _said("no step was taken", width)
         return
     yield from _said(
-        "weights, gradient, update: L2 norms; the update is what the step added to the weights: often a thousandth of "
-        "them later in training, more in the first steps of Adam and in layers that begin small",
+        "L2 norms, the update's of what the step added; update/weights is often about 1e-3, more in Adam's first steps",
         width,
     )
     yield from _said(
-        f"{step['weights_moved']:,} of {content['model']['trainable']:,} weights moved; the loss of this batch is {number(step['loss_after'], 5)} now, "
-        f"from {number(content['loss']['value'], 5)}",
+        f"{step['weights_moved']:,} of {content['model']['trainable']:,} weights moved; the loss of this batch is {digits(step['loss_after'])} now, "
+        f"from {digits(content['loss']['value'])}",
         width,
     )
 
@@ -242,9 +245,9 @@ def _shape(shape: Sequence[int] | None) -> str:
     return "" if shape is None else "x".join(map(str, shape)) or "()"
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def number(value: float | None, precision: int = 3) -> str:
     """Return a number with this many digits that matter."""
-    return "" if value is None else f"{value:.{digits}g}"
+    return "" if value is None else f"{value:.{precision}g}"
 
 
 def coloured(line: str) -> str:
