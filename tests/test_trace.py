@@ -171,6 +171,23 @@ def test_channels_functions_repeated_unused_and_shared_parts_are_shown_as_they_a
     assert found.content["written"]["buffers"] == ["norm.running_mean", "norm.running_var", "norm.num_batches_tracked"]
 
 
+def test_a_unit_is_dead_if_it_is_0_in_every_call():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.relu, self.out = nn.ReLU(), nn.Linear(12, 4)
+
+        def forward(self, inputs):
+            return self.out(torch.cat([self.relu(inputs), self.relu(-inputs)], 1))
+
+    inputs, targets = classes_batch()
+    inputs = inputs.abs() * torch.tensor([1.0, 1, 1, -1, -1, 0])
+
+    rows = {row["name"]: row for row in ts.trace(seeded(Twice), (inputs, targets), CLASSES).content["modules"]}
+
+    assert rows["relu"]["dead"] == approx(1 / 6)
+
+
 def test_dropout_masks_are_those_of_seed_0_before_and_after_the_step():
     model, (inputs, targets) = small(dropout=0.5), classes_batch()
 
@@ -644,7 +661,7 @@ def test_nests_of_inputs_and_outputs_are_shown():
 
         def forward(self, steps, extra):
             states, (last, _) = self.rnn(steps)
-            return {"logits": self.out(torch.cat([last[-1], extra], 1)), "states": states}
+            return {"logits": self.out(torch.cat([last[-1], extra], 1)), "states": states, "last": last}
 
     class FromDict(ts.Objective):
         def loss_sum(self, outputs, targets):
@@ -657,8 +674,9 @@ def test_nests_of_inputs_and_outputs_are_shown():
     found = ts.trace(seeded(Two), batch, FromDict())
 
     assert found.ok, str(found)
+    assert status(found)["examples apart"] == "ok"
     assert [t["name"] for t in found.content["inputs"]] == ["steps", "extra"]
-    assert [t["name"] for t in found.content["outputs"]] == ["outputs.logits", "outputs.states"]
+    assert [t["name"] for t in found.content["outputs"]] == ["outputs.logits", "outputs.states", "outputs.last"]
     row = next(row for row in found.content["modules"] if row["name"] == "rnn")
     assert (row["tensors"], row["shape"]) == (3, [12, 5, 8])
     with pytest.raises(ts.InputError, match=r"can't make a loss of a dict as outputs.*expected one tensor"):
@@ -1012,7 +1030,16 @@ def test_a_finished_run_is_traced_as_it_is(here, capsys):
     assert truestep("trace", "run", "--model", "net.py:Net", "--broken", "lr", capsys=capsys)[0] == 0
     code, _, err = truestep("trace", "run", capsys=capsys)
     assert (code, err.count("\n")) == (3, 1)
-    assert "If you trust it: --model net.py:Net" in err
+    assert "names code, net.py:Net. A file's word is not enough to run it: say it with --model.name net.py:Net" in err
+    code, _, err = truestep("trace", "run", "--model", "net.py:Dies", capsys=capsys)
+    assert (code, "--model: this run's is 'net.py:Net', found 'net.py:Dies'" in err) == (2, True)
+    code, _, err = truestep("trace", "run", "--recipe", "run/recipe.toml", capsys=capsys)
+    assert (code, "expected no recipe beside the folder of a run" in err) == (2, True)
+    recipe = here / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('name = "adamw"', 'name = "evil.py:Optimizer"'))
+    code, _, err = truestep("trace", "run", "--model", "net.py:Net", capsys=capsys)
+    assert (code, "optimizer.name names code, evil.py:Optimizer" in err) == (3, True)
+    recipe.write_bytes(before[recipe.relative_to(here / "run")])
     assert files(here / "run") == before
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
 from torch.utils.data import IterableDataset
 
 from truestep import checkpoint, models
@@ -23,6 +21,7 @@ from truestep.errors import InputError, RefusedError
 from truestep.preconditions import check_heeded
 from truestep.prediction import Predictor
 from truestep.recipe import Recipe
+from truestep.resumption import NAMES_OF_CODE
 from truestep.run import (
     check_code_is_said,
     choose_objective,
@@ -39,6 +38,8 @@ from truestep.tracing.lines import Subject
 from truestep.transfer import freeze, initialise
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
     from truestep.data import Data
@@ -51,8 +52,8 @@ class Prepared:
 
     recipe: Recipe  # resolved
     data: Data
-    model: nn.Module
     objective: Objective
+    make: Callable[[], nn.Module]  # its model, with random weights from torch's global generator if they are not known
     device: torch.device
     trained: str = ""  # by what, in words
     why: str = ""  # the model is another than the usual one
@@ -101,16 +102,16 @@ def trace_source(source: Any, choices: dict[str, Any], *, recipe: Path | None = 
         InputError: the data, the model or the choices can't be used.
         RefusedError: a folder is damaged, or names code that nobody has said may run.
     """
-    with _nothing_left_behind(), _prepared(source, choices, recipe, show=show) as prepared:
-        batch = next(prepared.batches())
+    with _nothing_left_behind(), _begun(source, choices, recipe, show=show) as (prepared, model):
+        train = prepared.recipe.train
         subject = Subject(
-            prepared.model,
-            batch,
+            model,
+            next(prepared.batches()),
             prepared.objective,
-            prepared.optimizer(prepared.model) if any(p.requires_grad for p in prepared.model.parameters()) else None,
-            Precision.of(prepared.recipe.train.precision, prepared.device),
-            max_grad_norm=prepared.recipe.train.max_grad_norm,
-            max_grad_value=prepared.recipe.train.max_grad_value,
+            prepared.optimizer(model) if any(p.requires_grad for p in model.parameters()) else None,
+            Precision.of(train.precision, prepared.device),
+            max_grad_norm=train.max_grad_norm,
+            max_grad_value=train.max_grad_value,
             trained=bool(prepared.trained),
             targets=_training_targets(prepared),
             head=prepared.head("batch"),
@@ -122,10 +123,11 @@ def teach_source(
     word: str, source: Any, choices: dict[str, Any], *, recipe: Path | None = None, show: bool = False
 ) -> Lesson:
     """Return a classic mistake beside the right way, measured on this source. Arguments as for `trace_source`."""
-    with _nothing_left_behind(), _prepared(source, choices, recipe, show=show, random=word == "eval") as prepared:
+    random = word == "eval"
+    with _nothing_left_behind(), _begun(source, choices, recipe, show=show, random=random) as (prepared, model):
         return teach(
             word,
-            prepared.model,
+            model,
             lambda count: list(islice(prepared.batches(), count)),
             prepared.objective,
             prepared.optimizer,
@@ -134,22 +136,23 @@ def teach_source(
 
 
 @contextmanager
-def _prepared(
+def _begun(
     source: Any, choices: dict[str, Any], recipe: Path | None, *, show: bool, random: bool = False
-) -> Generator[Prepared]:
+) -> Generator[tuple[Prepared, nn.Module]]:
     """Have everything ready, with the seed and the threads of the run.
 
     Args:
         random: choose a model with dropout, unless one is named.
     """
-    if _is_run(source):
-        makes = _of_folder(Path(source), choices, show=show)
+    if not _is_run(source):
+        prepared = _of_source(source, choices, recipe, show=show, random=random)
+    elif recipe is not None:
+        raise InputError(f"{source}: expected no recipe beside the folder of a run, which has its own; found {recipe}.")
     else:
-        makes = _of_source(source, choices, recipe, show=show, random=random)
-    prepared, make = makes
+        prepared = _of_folder(Path(source), choices, show=show)
     threads, _ = choose_threads(count_weights(prepared.recipe), prepared.recipe.run.threads)
     with reproducible(prepared.recipe.run.seed, threads):
-        yield replace(prepared, model=make().to(prepared.device))
+        yield prepared, prepared.make().to(prepared.device)
 
 
 def _is_run(source: Any) -> bool:
@@ -159,9 +162,7 @@ def _is_run(source: Any) -> bool:
         return False
 
 
-def _of_source(
-    source: Any, choices: dict[str, Any], file: Path | None, *, show: bool, random: bool
-) -> tuple[Prepared, Callable[[], nn.Module]]:
+def _of_source(source: Any, choices: dict[str, Any], file: Path | None, *, show: bool, random: bool) -> Prepared:
     begin = Recipe.from_toml(file) if file else Recipe()
     said = choices | ({"data.source": str(source)} if isinstance(source, str | Path) else {})
     if file is not None:
@@ -196,36 +197,35 @@ def _of_source(
         return model
 
     trained = f"begun with those of {recipe.model.init}" if recipe.model.init else ""
-    return Prepared(recipe, data, nn.Module(), objective, device, trained, why), make
+    return Prepared(recipe, data, objective, make, device, trained, why)
 
 
-def _of_folder(path: Path, choices: dict[str, Any], *, show: bool) -> tuple[Prepared, Callable[[], nn.Module]]:
-    others = [name for name in choices if name != "model.name"]
-    if others:
+def _of_folder(path: Path, choices: dict[str, Any], *, show: bool) -> Prepared:
+    recipe = Recipe.from_toml(path / "recipe.toml")
+    code = {name for name in NAMES_OF_CODE if is_code(recipe.get(name) or "")}
+    if others := [name for name in choices if name not in {*code, "model.name"}]:
         raise InputError(
             f"{path}: expected no choices beside the folder of a run, which has its own: {', '.join(others)}."
         )
-    recipe, own_model = Recipe.from_toml(path / "recipe.toml"), choices.get("model.name")
-    if is_code(recipe.data.source):
+    if "data.source" in code:
         again = f"truestep trace {recipe.data.source} --recipe {path / 'recipe.toml'} --init {path}"
         raise RefusedError(
             f"{path}: its data comes from code, {recipe.data.source}. A folder's word is not enough to run it: {again}"
         )
     if not recipe.data.source:
         raise InputError(f"{path}: this run's data came from Python. Use truestep.trace there.")
-    if own_model is not None and own_model != recipe.model.name:
-        raise InputError(f"model: this run's is '{recipe.model.name}', found '{own_model}'.")
-    if is_code(recipe.model.name) and own_model is None:
-        raise RefusedError(
-            f"{path}: its model is '{recipe.model.name}', which is code. If you trust it: --model {recipe.model.name}"
-        )
+    check_code_is_said(recipe, choices, path)
+    for name, said in choices.items():
+        if said != recipe.get(name):
+            raise InputError(f"{name}: this run's is '{recipe.get(name)}', found '{said}'.")
+    own_model = choices.get("model.name") if "model.name" in code else None
     finished = (path / "model" / "model.json").is_file()
     device = choose("cpu")
     data = same_data(path, recipe, show=show)
     if finished:
         predictor = Predictor.load(path, own_model=own_model)
         how = f"the best ones of the run {path}"
-        return Prepared(recipe, data, nn.Module(), predictor.objective, device, how), lambda: predictor.model
+        return Prepared(recipe, data, predictor.objective, lambda: predictor.model, device, how)
     newest = checkpoint.newest_first(path / "checkpoints")
     if not newest:
         raise InputError(f"{path}: expected a model or a checkpoint, found none: the run was stopped before its first.")
@@ -236,7 +236,7 @@ def _of_folder(path: Path, choices: dict[str, Any], *, show: bool) -> tuple[Prep
         return model
 
     how = f"those at {newest[0].name} of the run {path}, which was stopped"
-    return Prepared(recipe, data, nn.Module(), choose_objective(recipe, data), device, how), make
+    return Prepared(recipe, data, choose_objective(recipe, data), make, device, how)
 
 
 def _fill(model: nn.Module, newest: list[Path]) -> None:
