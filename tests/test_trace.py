@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import truestep as ts
+from truestep.assembly import choose_objective
 from truestep.cli import main
 from truestep.data import load
 from truestep.doctor import pages
@@ -27,7 +28,6 @@ from truestep.listing import cells
 from truestep.models import CNN, MLP, Transformer
 from truestep.nest import take
 from truestep.recipe import Recipe
-from truestep.run import choose_objective
 from truestep.tracing.broken import LESSONS, STEPS, TIMES, TOO_HIGH, teach
 from truestep.tracing.checks import start
 from truestep.tracing.guess import blind_guess, even_guess

@@ -17,6 +17,7 @@ from truestep.errors import InputError
 from truestep.evaluation import evaluation_mode
 from truestep.nest import map_tensors, tensors_of
 from truestep.objectives import Binary, FromFunction, Multiclass, Multilabel, NextToken, Regression
+from truestep.optimizers import build_optimizer
 from truestep.progress import digits
 from truestep.tracing.copying import copied
 from truestep.tracing.guess import blind_guess
@@ -263,7 +264,7 @@ def _stepped(subject: Subject) -> Subject:
     """Return a copy that is three steps further."""
     model, _ = copied(subject.model, None)
     other = replace(subject, model=model, optimizer=None)
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    optimizer = build_optimizer("adam", model, lr=1e-3)
     with quiet(other):
         for _ in range(3):
             loss = _loss(other)
@@ -549,7 +550,7 @@ def _learnt(subject: Subject, rate: float, goal: float | None, begun: float) -> 
     """Train a copy, and return the first loss, the last, the steps between, and whether time was up."""
     model, _ = copied(subject.model, None)
     some = replace(subject, model=model, optimizer=None)
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate)
+    optimizer = build_optimizer("adam", model, lr=rate)
     first = last = math.nan
     with quiet(some), _learning_mode(model):
         for step in range(STEPS + 1):

@@ -3,89 +3,82 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import IterableDataset
 
-from truestep import checkpoint, models
+from truestep import checkpoint
+from truestep.assembly import (
+    Plan,
+    assemble,
+    choose_objective,
+    count_weights,
+    optimizer_of,
+    plan,
+    resolve,
+    same_data,
+)
 from truestep.code import is_code
 from truestep.data import StreamEncoder
 from truestep.device import Precision, choose, choose_threads, reproducible
-from truestep.dropout import key_dropout
 from truestep.errors import InputError, RefusedError
 from truestep.preconditions import check_heeded
 from truestep.prediction import Predictor
 from truestep.recipe import Recipe
-from truestep.resumption import NAMES_OF_CODE
-from truestep.run import (
-    check_code_is_said,
-    choose_objective,
-    count_weights,
-    load_data,
-    optimizer_of,
-    resolve,
-    same_data,
-    training_batches,
-)
+from truestep.resumption import NAMES_OF_CODE, check_code_is_said
 from truestep.tracing import Trace, look
 from truestep.tracing.broken import Lesson, teach
 from truestep.tracing.lines import Subject
-from truestep.transfer import freeze, initialise
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from truestep.data import Data
-    from truestep.objectives import Objective
+    from truestep.batches import Batches, StreamedBatches
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Begun:
     """A run before its first step, or after its last one."""
 
-    recipe: Recipe  # resolved
-    data: Data
-    objective: Objective
-    make: Callable[[], nn.Module]  # its model, with random weights from torch's global generator if they are not known
-    device: torch.device
-    trained: str = ""  # by what, in words
-    why: str = ""  # the model is another than the usual one
+    plan: Plan
+    model: nn.Module
+    train: Batches | StreamedBatches
+    trained: str  # by what, in words; "" if by nothing
+    why: str  # the model is another than the usual one, in words
 
     def batches(self) -> Iterator[Any]:
         """Yield the training batches of one epoch after another, as a run has them."""
-        made, epoch = training_batches(self.data, self.recipe, self.device), 0
-        while True:
-            batches = iter(made.epoch(epoch))
+        for epoch in count():
+            batches = iter(self.train.epoch(epoch))
             first = next(batches, None)
             if first is None:
-                raise InputError(f"{self.data.name}: expected training examples, found none.")
+                raise InputError(f"{self.plan.data.name}: expected training examples, found none.")
             yield first
             yield from batches
-            epoch += 1
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         """Return a new one for a copy of the model, at its full learning rate."""
-        return optimizer_of(self.recipe, model)
+        return optimizer_of(self.plan.recipe, model)
 
     def head(self, batches: str) -> dict[str, str]:
         """Return in words where all of this is from."""
-        count = len(self.data.train)
+        data, recipe = self.plan.data, self.plan.recipe
+        examples = f"{len(data.train):,}" if len(data.train) else "the"
         head = {
-            "data": f"{self.data.name}, the first {batches} of {f'{count:,}' if count else 'the'} training examples",
-            "model": self.why or self.recipe.model.name,
-            "objective": f"{self.objective.name}: {self.data.target.reason}",
+            "data": f"{data.name}, the first {batches} of {examples} training examples",
+            "model": self.why or recipe.model.name,
+            "objective": f"{self.plan.objective.name}: {data.target.reason}",
         }
         if self.trained:
             head["weights"] = self.trained
-        if self.recipe.schedule.name != "constant" or self.recipe.schedule.warmup:
-            head["schedule"] = f"{self.recipe.schedule.name}, left out here: steps are at the full learning rate"
+        if recipe.schedule.name != "constant" or recipe.schedule.warmup:
+            head["schedule"] = f"{recipe.schedule.name}, left out here: steps are at the full learning rate"
         return head
 
 
@@ -102,19 +95,19 @@ def trace_source(source: Any, choices: dict[str, Any], *, recipe: Path | None = 
         InputError: the data, the model or the choices can't be used.
         RefusedError: a folder is damaged, or names code that nobody has said may run.
     """
-    with _nothing_left_behind(), _begun(source, choices, recipe, show=show) as (prepared, model):
-        train = prepared.recipe.train
+    with _nothing_left_behind(), _begun(source, choices, recipe, show=show) as begun:
+        model, train = begun.model, begun.plan.recipe.train
         subject = Subject(
             model,
-            next(prepared.batches()),
-            prepared.objective,
-            prepared.optimizer(model) if any(p.requires_grad for p in model.parameters()) else None,
-            Precision.of(train.precision, prepared.device),
+            next(begun.batches()),
+            begun.plan.objective,
+            begun.optimizer(model),
+            Precision.of(train.precision, begun.plan.device),
             max_grad_norm=train.max_grad_norm,
             max_grad_value=train.max_grad_value,
-            trained=bool(prepared.trained),
-            targets=_training_targets(prepared),
-            head=prepared.head("batch"),
+            trained=bool(begun.trained),
+            targets=_training_targets(begun.plan),
+            head=begun.head("batch"),
         )
         return look(subject)
 
@@ -124,35 +117,43 @@ def teach_source(
 ) -> Lesson:
     """Return a classic mistake beside the right way, measured on this source. Arguments as for `trace_source`."""
     random = word == "eval"
-    with _nothing_left_behind(), _begun(source, choices, recipe, show=show, random=random) as (prepared, model):
+    with _nothing_left_behind(), _begun(source, choices, recipe, show=show, random=random) as begun:
         return teach(
             word,
-            model,
-            lambda count: list(islice(prepared.batches(), count)),
-            prepared.objective,
-            prepared.optimizer,
-            head=prepared.head("batches"),
+            begun.model,
+            lambda number: list(islice(begun.batches(), number)),
+            begun.plan.objective,
+            begun.optimizer,
+            head=begun.head("batches"),
         )
 
 
 @contextmanager
 def _begun(
     source: Any, choices: dict[str, Any], recipe: Path | None, *, show: bool, random: bool = False
-) -> Generator[tuple[Prepared, nn.Module]]:
+) -> Generator[Begun]:
     """Have everything ready, with the seed and the threads of the run.
 
     Args:
         random: choose a model with dropout, unless one is named.
     """
+    why, weights, trained = "", None, ""
     if not _is_run(source):
-        prepared = _of_source(source, choices, recipe, show=show, random=random)
+        planned, why = _of_source(source, choices, recipe, show=show, random=random)
+        if planned.recipe.model.init:
+            trained = f"begun with those of {planned.recipe.model.init}"
     elif recipe is not None:
         raise InputError(f"{source}: expected no recipe beside the folder of a run, which has its own; found {recipe}.")
     else:
-        prepared = _of_folder(Path(source), choices, show=show)
-    threads, _ = choose_threads(count_weights(prepared.recipe), prepared.recipe.run.threads)
-    with reproducible(prepared.recipe.run.seed, threads):
-        yield prepared, prepared.make().to(prepared.device)
+        planned, weights, trained = _of_folder(Path(source), choices, show=show)
+    with reproducible(planned.recipe.run.seed, planned.recipe.run.threads):
+        made = assemble(planned, fresh=weights is None)
+        if weights is not None:
+            try:
+                made.model.load_state_dict(weights)
+            except (RuntimeError, TypeError) as error:
+                raise RefusedError(f"{source}: weights of another model ({' '.join(str(error).split())}).") from None
+        yield Begun(planned, made.model, made.train, trained, why)
 
 
 def _is_run(source: Any) -> bool:
@@ -162,7 +163,9 @@ def _is_run(source: Any) -> bool:
         return False
 
 
-def _of_source(source: Any, choices: dict[str, Any], file: Path | None, *, show: bool, random: bool) -> Prepared:
+def _of_source(
+    source: Any, choices: dict[str, Any], file: Path | None, *, show: bool, random: bool
+) -> tuple[Plan, str]:
     begin = Recipe.from_toml(file) if file else Recipe()
     said = choices | ({"data.source": str(source)} if isinstance(source, str | Path) else {})
     if file is not None:
@@ -171,36 +174,20 @@ def _of_source(source: Any, choices: dict[str, Any], file: Path | None, *, show:
     if source is None and not recipe.data.source:
         raise InputError("source: expected data to trace, found none. Try: truestep trace digits")
     check_heeded(recipe, recipe.objective.name)
-    device = choose(recipe.run.device)
     try:
-        data = load_data(recipe, recipe.data.source or source, show=show)
+        planned = plan(recipe, recipe.data.source or source, choose(recipe.run.device), show=show)
     except InputError as error:
-        is_folder = isinstance(source, str | Path) and Path(source).is_dir()
-        if is_folder:
+        if isinstance(source, str | Path) and Path(source).is_dir():
             raise InputError(f"{error} Nor is it the folder of a run, which has a recipe.toml.") from None
         raise
-    check_heeded(recipe, data.target.task)
-    why = ""
-    if random and recipe.model.name == "auto" and models.choose(data.encoder.spec) in ("cnn", "resnet"):
-        recipe, why = recipe.changed({"model.name": "mlp"}), "mlp, for the usual one has no dropout"
-    objective = choose_objective(recipe, data)
-    recipe = resolve(recipe, data, device)
-
-    def make() -> nn.Module:
-        model = models.build(recipe.model.name, recipe.model.args, trusted=True)
-        if recipe.model.init:
-            initialise(model, Path(recipe.model.init))
-        if recipe.train.keyed_dropout:
-            key_dropout(model, recipe.run.seed)
-        if recipe.model.freeze:
-            freeze(model, recipe.model.freeze)
-        return model
-
-    trained = f"begun with those of {recipe.model.init}" if recipe.model.init else ""
-    return Prepared(recipe, data, objective, make, device, trained, why)
+    if not random or recipe.model.name != "auto" or planned.recipe.model.name not in ("cnn", "resnet"):
+        return planned, ""
+    other = resolve(recipe.changed({"model.name": "mlp"}), planned.data, planned.device)
+    return replace(planned, recipe=other), f"mlp, because the {planned.recipe.model.name} has no dropout"
 
 
-def _of_folder(path: Path, choices: dict[str, Any], *, show: bool) -> Prepared:
+def _of_folder(path: Path, choices: dict[str, Any], *, show: bool) -> tuple[Plan, dict[str, Tensor], str]:
+    """Return the plan of a run, the weights that it has come to, and which these are in words."""
     recipe = Recipe.from_toml(path / "recipe.toml")
     code = {name for name in NAMES_OF_CODE if is_code(recipe.get(name) or "")}
     if others := [name for name in choices if name not in {*code, "model.name"}]:
@@ -218,43 +205,33 @@ def _of_folder(path: Path, choices: dict[str, Any], *, show: bool) -> Prepared:
     for name, said in choices.items():
         if said != recipe.get(name):
             raise InputError(f"{name}: this run's is '{recipe.get(name)}', found '{said}'.")
-    own_model = choices.get("model.name") if "model.name" in code else None
-    finished = (path / "model" / "model.json").is_file()
-    device = choose("cpu")
-    data = same_data(path, recipe, show=show)
-    if finished:
-        predictor = Predictor.load(path, own_model=own_model)
-        how = f"the best ones of the run {path}"
-        return Prepared(recipe, data, predictor.objective, lambda: predictor.model, device, how)
-    newest = checkpoint.newest_first(path / "checkpoints")
-    if not newest:
+    if (path / "model" / "model.json").is_file():
+        predictor = Predictor.load(path, own_model=choices.get("model.name") if "model.name" in code else None)
+        weights, which = predictor.model.state_dict(), f"the best ones of the run {path}"
+    elif newest := checkpoint.newest_first(path / "checkpoints"):
+        weights, which = _weights_of(newest[0]), f"those at {newest[0].name} of the run {path}, which was stopped"
+    else:
         raise InputError(f"{path}: expected a model or a checkpoint, found none: the run was stopped before its first.")
-
-    def make() -> nn.Module:
-        model = models.build(recipe.model.name, recipe.model.args, trusted=True)
-        _fill(model, newest)
-        return model
-
-    how = f"those at {newest[0].name} of the run {path}, which was stopped"
-    return Prepared(recipe, data, choose_objective(recipe, data), make, device, how)
+    data, device = same_data(path, recipe, show=show), choose("cpu")
+    size = count_weights(recipe)
+    recipe = recipe.changed({"run.threads": choose_threads(size, recipe.run.threads)[0]})
+    return Plan(recipe, data, choose_objective(recipe, data), device, size), weights, which
 
 
-def _fill(model: nn.Module, newest: list[Path]) -> None:
-    """Give a model the weights of the newest whole checkpoint."""
+def _weights_of(path: Path) -> dict[str, Tensor]:
     try:
-        state = checkpoint.read_state(newest[0])
-        model.load_state_dict(state["model"])
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise RefusedError(f"{newest[0]}: of another model ({' '.join(str(error).split())}).") from None
+        return checkpoint.read_state(path)["model"]
+    except KeyError:
+        raise RefusedError(f"{path}: of a run with other parts (no model).") from None
 
 
-def _training_targets(prepared: Prepared) -> Tensor | None:
+def _training_targets(planned: Plan) -> Tensor | None:
     """Return the targets of all training rows, where that is what batches are drawn from."""
-    streamed = isinstance(prepared.data.train.examples, IterableDataset)
-    if streamed or isinstance(prepared.data.encoder, StreamEncoder) or prepared.recipe.objective.balance == "sampler":
+    data = planned.data
+    streamed = isinstance(data.train.examples, IterableDataset) or isinstance(data.encoder, StreamEncoder)
+    if streamed or planned.recipe.objective.balance == "sampler":
         return None
-    targets = prepared.data.train.targets
-    return targets if len(targets) else None
+    return data.train.targets
 
 
 @contextmanager
