@@ -151,7 +151,7 @@ def _about(subject: Subject) -> dict[str, Any]:
         "optimizer": None
         if optimizer is None
         else {
-            "name": type(optimizer).__name__,
+            "name": type(optimizer).__name__.removeprefix("Fused"),  # the same steps, by one kernel
             "lr": float(group["lr"]),
             "weight_decay": max(float(g.get("weight_decay", 0.0)) for g in optimizer.param_groups),
         },
