@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from truestep.run import Run as Run
     from truestep.run import train as train
     from truestep.splitting import Splitting as Splitting
+    from truestep.tracing import Trace as Trace
+    from truestep.tracing import trace as trace
 
 __version__ = "0.1.0"
 
@@ -67,6 +69,7 @@ _HOMES = {
     "recipe": ["Recipe"],
     "run": ["Run", "train"],
     "splitting": ["Splitting"],
+    "tracing": ["Trace", "trace"],
 }
 _MODULES = ["data", "doctor", "metrics", "models"]
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

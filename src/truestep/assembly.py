@@ -134,7 +134,8 @@ def assemble(plan: Plan, *, fresh: bool = True, say: Callable[[str], None] = lam
     )
     train = _training_batches(data, recipe, plan.device)
     held_out = {name: held_out_batches(predictor, data.splits[name]) for name in ("valid", "test") if data.splits[name]}
-    optimizer, scheduler = _optimizer(recipe, model, number_of(train))
+    optimizer = optimizer_of(recipe, model)
+    scheduler = _schedule(recipe, optimizer, number_of(train))
     return Assembled(model, predictor, train, held_out, optimizer, scheduler, _unfreezing(frozen, recipe))
 
 
@@ -303,9 +304,10 @@ def held_out_batches(predictor: Predictor, split: Split) -> Batches:
     return predictor.batches(split.examples, rows=split.rows, names=split.names, lengths=split.lengths)
 
 
-def _optimizer(recipe: Recipe, model: nn.Module, batches: int | None) -> tuple[Optimizer, LRScheduler]:
-    choices, schedule = recipe.optimizer, recipe.schedule
-    optimizer = build_optimizer(
+def optimizer_of(recipe: Recipe, model: nn.Module) -> Optimizer:
+    """Return the optimizer that the recipe names, of this model's parameters, at its full learning rate."""
+    choices = recipe.optimizer
+    return build_optimizer(
         choices.name,
         model,
         lr=choices.lr,
@@ -315,10 +317,13 @@ def _optimizer(recipe: Recipe, model: nn.Module, batches: int | None) -> tuple[O
         lrs=choices.lrs,
         args=choices.args,
     )
-    epochs = recipe.train.epochs or EPOCHS
+
+
+def _schedule(recipe: Recipe, optimizer: Optimizer, batches: int | None) -> LRScheduler:
+    schedule, epochs = recipe.schedule, recipe.train.epochs or EPOCHS
     planned = math.inf if batches is None else -(-batches // recipe.train.accumulate) * epochs
     total = int(min(planned, recipe.train.max_steps or planned))
-    scheduler = build_schedule(
+    return build_schedule(
         schedule.name,
         optimizer,
         total_steps=total,
@@ -326,4 +331,3 @@ def _optimizer(recipe: Recipe, model: nn.Module, batches: int | None) -> tuple[O
         args=schedule.args,
         mode="max" if higher_is_better(recipe.train.monitor) else "min",
     )
-    return optimizer, scheduler

@@ -13,7 +13,7 @@ import shutil
 import sys
 import tomllib
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -24,7 +24,7 @@ from cyclopts import App, Group, Parameter
 
 from truestep import __version__
 from truestep.errors import InputError, RefusedError, TruestepError, did_you_mean
-from truestep.listing import harmless
+from truestep.listing import harmless, plain
 from truestep.recipe import Recipe, section_fields, short_names, type_of
 from truestep.signals import exit_code, handled
 
@@ -534,11 +534,15 @@ def data(
     if json:
         print(to_json(found))
     else:
-        for line in listing.lines(found, shutil.get_terminal_size((100, 24)).columns):
-            print(listing.plain(line, sys.stdout.encoding or "utf-8"))
+        _print_lines(listing.lines(found, shutil.get_terminal_size((100, 24)).columns))
     if found["problems"]:
         sys.stdout.flush()
         raise InputError(f"{source}: {' '.join(found['problems'])}")
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(plain(line, sys.stdout.encoding or "utf-8"))
 
 
 def _print_bundled(*, json: bool) -> None:
@@ -551,6 +555,50 @@ def _print_bundled(*, json: bool) -> None:
         return
     for name, rows, task, about, available in bundled.names():
         print(f"{name:<14} {rows:>6,} rows  {task:<11} {about}{'' if available else '  (needs scikit-learn)'}")
+
+
+@app.command
+@_with_recipe()
+def trace(
+    source: str | None = None,
+    /,
+    *,
+    broken: str | None = None,
+    recipe: Path | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    **options: Any,
+) -> None:
+    """Take one batch through the five lines of training, and show what each takes, gives and changes; then check it.
+
+    Example: truestep trace yours.csv --target COLUMN, or with a classic mistake in: truestep trace digits --broken softmax
+
+    Nothing is written, and a run's folder stays as it is.
+
+    Args:
+        source: as for `truestep train`, whose choices are taken too; or the folder of a run, for the model in it.
+        broken: zero-grad, eval, no-grad, softmax or lr: this mistake beside the right way.
+        recipe: a recipe.toml to begin from.
+        json: print one JSON object.
+    """
+    choices = _choices(options)
+    (Recipe.from_toml(recipe) if recipe else Recipe()).changed(choices)  # wrong choices are said at once
+
+    with handled(), _warnings_in_a_line():
+        from truestep.folder import to_json
+        from truestep.tracing.broken import check_word
+        from truestep.tracing.sources import teach_source, trace_source
+        from truestep.tracing.text import coloured
+
+        if broken is not None:
+            check_word(broken)
+            found = teach_source(broken, source, choices, recipe=recipe, show=not json)
+        else:
+            found = trace_source(source, choices, recipe=recipe, show=not json)
+    if json:
+        print(to_json(found.to_json()))
+    else:
+        shown = found.lines(shutil.get_terminal_size((80, 24)).columns)
+        _print_lines(map(coloured, shown) if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else shown)
 
 
 @app.command
