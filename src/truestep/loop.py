@@ -34,6 +34,7 @@ from truestep.folder import MetricsLog
 from truestep.metrics import RunningMean
 from truestep.nonfinite import (
     ROLLBACKS,
+    bad_weights,
     explain,
     leave_out_on_device,
     located,
@@ -154,7 +155,8 @@ def train_steps(
                 refused = not math.isfinite(doubt)
             else:
                 leave_out_on_device(optimizer, doubt)
-            if refused and on_nonfinite != "skip":
+            if refused and (on_nonfinite != "skip" or bad_weights(parameters)):  # these no batch would mend
+                scaler.update()  # ends the step for it; who goes back begins another
                 raise failure(loss)
             if not refused:
                 if max_grad_norm < math.inf:
@@ -288,7 +290,12 @@ def fit(
 
     def save(*, wait: bool = True) -> None:
         nonlocal saved
-        read_losses(recent, mean)  # weights that are not finite reach no checkpoint
+        read_losses(recent, mean)
+        for name, trained in (("weights", bare), ("average of the weights", ema)):
+            if trained is not None and bad_weights(trained.parameters()):  # they reach no checkpoint
+                error = NonFiniteError(f"the {name} are not finite, though the losses are. Lower the learning rate.")
+                error.batches_ago = accumulate
+                raise error
         checkpoints.save(asdict(progress) | {"log_size": log.size}, wait=wait, first=log.sync)
         saved = progress.step, time.monotonic()
 
