@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
@@ -362,7 +363,10 @@ def fit(
             except NonFiniteError as error:
                 if on_nonfinite != "rollback" or progress.rollbacks == ROLLBACKS:
                     if folder and error.evidence and distributed.is_main():
-                        write_state(Path(folder) / "nonfinite", {**error.evidence, "error": str(error)})
+                        try:
+                            write_state(Path(folder) / "nonfinite", {**error.evidence, "error": str(error)})
+                        except OSError as trouble:  # which must not hide what went wrong
+                            warnings.warn(f"{folder}/nonfinite: can't be written ({trouble.strerror}).", stacklevel=2)
                     raise
                 roll_back(error)
                 continue
