@@ -146,7 +146,7 @@ def _with_script(arguments: list[str]) -> list[str]:
 
 def _fail(message: str, exit_code: int) -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
-        print(f"truestep: {harmless(' '.join(message.split()), 10_000)}", file=sys.stderr)
+        print(f"truestep: {harmless(' '.join(message.split()), 2_000)}", file=sys.stderr)
     sys.exit(exit_code)
 
 

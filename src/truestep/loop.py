@@ -29,7 +29,7 @@ from truestep.batches import as_batches, batches_on, number_of
 from truestep.best import Best
 from truestep.checkpoint import Checkpoints, write_state
 from truestep.device import Precision, draw_again, drawn, sum_of_bits
-from truestep.errors import InputError, Interrupted, NonFiniteError
+from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
 from truestep.evaluation import evaluate
 from truestep.folder import MetricsLog
 from truestep.metrics import RunningMean
@@ -196,6 +196,22 @@ class Progress:
     log_size: int = 0  # bytes of metrics.jsonl by then
     rollbacks: int = 0  # to an earlier checkpoint, because numbers were not finite
 
+    @classmethod
+    def of(cls, saved: Any) -> Progress:
+        """Return what a checkpoint has saved, or raise RefusedError if that is no progress."""
+        usual = asdict(cls())
+        fits = (
+            isinstance(saved, dict)
+            and saved.keys() == usual.keys()
+            and all(
+                type(saved[name]) is type(value) and (name == "stopped" or saved[name] >= 0)
+                for name, value in usual.items()
+            )
+        )
+        if not fits:
+            raise RefusedError(f"checkpoint: expected to read how far the run is, found {saved}.")
+        return cls(**saved)
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -280,7 +296,7 @@ def fit(
     parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
     checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean, "splitting": splitting}, keep)
     if resume:
-        progress = Progress(**checkpoints.restore())
+        progress = Progress.of(checkpoints.restore())
         progress.stopped = _reason_to_stop(progress, best, epochs, max_steps)
     started = time.monotonic()
     begun, saved = started - progress.seconds, (progress.step, started)
@@ -304,7 +320,7 @@ def fit(
         """Go back to the last checkpoint, and on behind the batches that the numbers failed at."""
         nonlocal progress
         failed = progress
-        progress = Progress(**checkpoints.restore())
+        progress = Progress.of(checkpoints.restore())
         progress.rollbacks, progress.seconds = failed.rollbacks + 1, failed.seconds
         log.cut_back(progress.log_size)
         recent.clear()
