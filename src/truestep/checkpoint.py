@@ -359,10 +359,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_alike(saved: Any, fresh: Any, where: str) -> None:
-    """Raise TypeError or KeyError unless a state has all that a fresh one has, in its types; only the file's sums say that it is ours."""
+    """Raise TypeError or KeyError unless a state has what the part has now, in its types: anybody can write a file.
+
+    An earlier one may not have all of it yet: nothing of any weight, or not of each, which optimizers number.
+    """
     if isinstance(fresh, dict):
-        for name, value in cast("dict[Any, Any]", fresh).items():
-            _check_alike(saved[name], value, f"{where}.{name}")
+        for name, value in cast("dict[Any, Any]", fresh).items() if saved != {} else ():
+            if isinstance(name, str) or name in saved:
+                _check_alike(saved[name], value, f"{where}.{name}")
     elif isinstance(fresh, list | tuple) and isinstance(saved, list | tuple):
         for item, value in zip(cast("list[Any]", saved), cast("list[Any]", fresh), strict=False):
             _check_alike(item, value, where)
