@@ -255,7 +255,9 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
             row: Any = from_json(json.loads(line))
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict):
+        if not isinstance(row, dict) or not all(
+            isinstance(value, str if name in WORDS else int | float) for name, value in row.items()
+        ):
             raise RefusedError(f"{path}, line {number}: damaged.")
         yield row
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import time
 import traceback
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 READY = "ready"
 
@@ -28,7 +26,6 @@ class Ended:
     code: int  # negative for a signal, as that of one that took too long
     out: str
     err: str
-    peak: int  # bytes of memory
 
     @property
     def line(self) -> str:
@@ -49,7 +46,7 @@ class CommandServer:
         )
         assert self.process.stdout.readline().strip() == READY
 
-    def run(self, *arguments, folder, before: str = "", seconds: float = 60, memory: int | None = None) -> Ended:
+    def run(self, *arguments, folder, before: str = "", seconds: float = 60) -> Ended:
         """Run a command in a folder.
 
         Args:
@@ -57,11 +54,10 @@ class CommandServer:
             folder: to be in.
             before: Python to run ahead of it.
             seconds: after which it is killed.
-            memory: bytes of address space that it may take besides what the imports have.
         """
         asked = {
             "arguments": [str(argument) for argument in arguments], "folder": str(folder), "before": before,
-            "seconds": seconds, "memory": memory,
+            "seconds": seconds,
         }  # fmt: skip
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
@@ -89,20 +85,20 @@ def serve() -> None:
         print(json.dumps(answer(**json.loads(line))), flush=True)
 
 
-def answer(arguments: list[str], folder: str, before: str, seconds: float, memory: int | None) -> dict:
+def answer(arguments: list[str], folder: str, before: str, seconds: float) -> dict:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = os.fork()
         if process == 0:
-            os._exit(called(arguments, folder, before, memory, out.fileno(), err.fileno()))
-        code, peak = waited(process, seconds)
+            os._exit(called(arguments, folder, before, out.fileno(), err.fileno()))
+        code = waited(process, seconds)
         texts = []
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
-    return {"code": code, "out": texts[0], "err": texts[1], "peak": peak}
+    return {"code": code, "out": texts[0], "err": texts[1]}
 
 
-def called(arguments: list[str], folder: str, before: str, memory: int | None, out: int, err: int) -> int:
+def called(arguments: list[str], folder: str, before: str, out: int, err: int) -> int:
     code = 1
     try:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -112,9 +108,6 @@ def called(arguments: list[str], folder: str, before: str, memory: int | None, o
         warnings.simplefilter("default")
         os.chdir(folder)
         exec(before, {"__name__": "before"})
-        if memory is not None:
-            limit = _address_space() + memory
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         from truestep.cli import main
 
         main(arguments)
@@ -130,17 +123,13 @@ def called(arguments: list[str], folder: str, before: str, memory: int | None, o
     return code
 
 
-def _address_space() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-
-
-def waited(process: int, seconds: float) -> tuple[int, int]:
-    """Wait for a process, and kill it after so many seconds; return its exit code and its peak of memory in bytes."""
+def waited(process: int, seconds: float) -> int:
+    """Wait for a process, and kill it after so many seconds; return its exit code."""
     deadline = time.monotonic() + seconds
     while True:
-        found, status, used = os.wait4(process, os.WNOHANG)
+        found, status = os.waitpid(process, os.WNOHANG)
         if found:
-            return os.waitstatus_to_exitcode(status), used.ru_maxrss * 1024
+            return os.waitstatus_to_exitcode(status)
         if time.monotonic() > deadline:
             os.kill(process, signal.SIGKILL)
         time.sleep(0.002)
