@@ -33,7 +33,7 @@ from truestep.signals import exit_code, handled
 if TYPE_CHECKING:
     from truestep.run import Run
 
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
 
 WITH_COMMAS = {  # choices whose values may be given as one word
     f"{section.name}.{option.name}"

@@ -7,6 +7,7 @@ The sections below are the tables of a recipe.toml, the `--section.field` option
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -17,7 +18,8 @@ from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from truestep.errors import InputError, did_you_mean
 
-LARGEST_FILE = 64 * 1024  # bytes; deeply dotted TOML takes quadratic time, and no recipe is that long
+LARGEST_FILE = 64 * 1024  # bytes; no recipe is that long
+DEEPEST = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++\s*+\.\s*+){100}""")  # deeply dotted TOML takes quadratic time
 
 
 def choice(
@@ -263,6 +265,8 @@ class Recipe:
         Raises:
             InputError: as `from_toml`.
         """
+        if DEEPEST.search(text):
+            raise InputError(f"{where}: expected a recipe, found a name of more than 100 parts.")
         try:
             content = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
