@@ -63,4 +63,5 @@ class Best:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.value, self.epoch = state["value"], state["epoch"]
-        self.epochs_since, self.weights = state["epochs_since"], dict(state["weights"])
+        self.epochs_since = state["epochs_since"]
+        self.weights = {name: tensor.detach() for name, tensor in state["weights"].items()}

@@ -187,14 +187,15 @@ class Checkpoints:
         raise InputError(f"{self.folder}: no checkpoint to resume from.")
 
     def _fill(self, path: Path, content: dict[str, Any]) -> dict[str, Any]:
-        missing = set(self.parts) ^ (set(content) - {"progress", "rng"})
+        missing = {*self.parts, "progress", "rng"} ^ set(content)
         if missing:
-            raise RefusedError(f"{path}: of a run with other parts ({', '.join(sorted(missing))}).")
+            raise RefusedError(f"{path}: of a run with other parts ({', '.join(sorted(map(str, missing)))}).")
         try:
             for name, part in self.parts.items():
+                _check_alike(content[name], part.state_dict(), name)
                 part.load_state_dict(content[name])
             _restore_rng_state(content["rng"])
-        except (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise RefusedError(f"{path}: of another run ({' '.join(str(error).split())}).") from None
         return content["progress"]
 
@@ -359,9 +360,33 @@ def _read(path: Path) -> dict[str, Any]:
     _check(path)
     try:
         tree = json.loads((path / "state.json").read_bytes())
-        return decode(tree["state"], tensors_from_bytes((path / "state.safetensors").read_bytes()))
+        state = decode(tree["state"], tensors_from_bytes((path / "state.safetensors").read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise DamagedError(f"{path}: damaged ({type(error).__name__}: {error}).") from None
+    if not isinstance(state, dict):
+        raise DamagedError(f"{path}: damaged (no parts).")
+    return cast("dict[str, Any]", state)
+
+
+def _check_alike(saved: Any, fresh: Any, where: str) -> None:
+    """Raise TypeError or KeyError unless a state has what the part has now, in its types: anybody can write a file.
+
+    An earlier one may not have all of it yet: nothing of any weight, or not of each, which optimizers number.
+    """
+    if isinstance(fresh, dict):
+        for name, value in cast("dict[Any, Any]", fresh).items() if saved != {} else ():
+            if isinstance(name, str) or name in saved:
+                _check_alike(saved[name], value, f"{where}.{name}")
+    elif isinstance(fresh, list | tuple) and isinstance(saved, list | tuple):
+        for item, value in zip(cast("list[Any]", saved), cast("list[Any]", fresh), strict=False):
+            _check_alike(item, value, where)
+    elif fresh is not None and saved is not None:
+        numbers = (bool, int, float, Tensor)  # a learning rate may be any
+        kinds = numbers if isinstance(fresh, numbers) else type(fresh)
+        if not isinstance(saved, kinds):
+            raise TypeError(f"{where}: expected {type(fresh).__name__}, found {type(saved).__name__}")
+        if isinstance(saved, Tensor) and isinstance(fresh, Tensor) and saved.shape != fresh.shape:
+            raise TypeError(f"{where}: expected the shape {tuple(fresh.shape)}, found {tuple(saved.shape)}")
 
 
 def _rng_state() -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import errno
 import inspect
 import math
 import os
+import shlex
 import shutil
 import sys
 import tomllib
@@ -31,7 +32,7 @@ from truestep.signals import exit_code, handled
 if TYPE_CHECKING:
     from truestep.run import Run
 
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
 
 WITH_COMMAS = {  # choices whose values may be given as one word
     f"{section.name}.{option.name}"
@@ -146,7 +147,7 @@ def _with_script(arguments: list[str]) -> list[str]:
 
 def _fail(message: str, exit_code: int) -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
-        print(f"truestep: {harmless(' '.join(message.split()), 10_000)}", file=sys.stderr)
+        print(f"truestep: {harmless(' '.join(message.split()), 2_000)}", file=sys.stderr)
     sys.exit(exit_code)
 
 
@@ -289,9 +290,10 @@ def _summary(finished: Run) -> None:
         print(f"{skipped:,} more left out: their numbers were not finite", file=sys.stderr)
     _print_figures({kind: results[kind].get(split, {}) for kind in FIGURES}, f"{split}_")
     _print_findings(results["doctor"])
+    folder, again = _in_a_shell(finished.folder), _own_model(finished)
     print(
-        f"\nfolder    {finished.folder}\nreport    {finished.folder / 'report.html'}\n"
-        f"next      truestep evaluate {finished.folder}{_own_model(finished)}\n          truestep predict {finished.folder} NEW{_own_model(finished)}",
+        f"\nfolder    {folder}\nreport    {_in_a_shell(finished.folder / 'report.html')}\n"
+        f"next      truestep evaluate {folder}{again}\n          truestep predict {folder} NEW{again}",
         file=sys.stderr,
     )
 
@@ -306,10 +308,15 @@ def _print_findings(doctor: Mapping[str, Any] | None) -> None:
             print("\n" + "\n".join(harmless(line, 10_000) for line in lines), file=sys.stderr)
 
 
+def _in_a_shell(path: Path) -> str:
+    """Return a path as it is typed, without what a terminal would obey."""
+    return harmless(shlex.quote(str(path)), 10_000)
+
+
 def _own_model(finished: Run) -> str:
     from truestep.code import is_code
 
-    return f" --model {finished.recipe.model.name}" if is_code(finished.recipe.model.name) else ""
+    return f" --model {_in_a_shell(Path(finished.recipe.model.name))}" if is_code(finished.recipe.model.name) else ""
 
 
 def _print_figures(found: Mapping[str, Mapping[str, Any]], prefix: str) -> None:
@@ -388,7 +395,7 @@ def predict(
         print(table.write_csv(), end="")
     else:
         write_table(table, out)
-        print(f"{len(table):,} prediction{'s' * (len(table) != 1)} in {out}", file=sys.stderr)
+        print(f"{len(table):,} prediction{'s' * (len(table) != 1)} in {_in_a_shell(out)}", file=sys.stderr)
 
 
 @app.command
@@ -630,7 +637,8 @@ def eject(
     from truestep.eject import eject as write
 
     written = write(folder, recipe=recipe, out=out, said=choices)
-    print(f"script    {written}\nnext      python {written} --out FOLDER", file=sys.stderr)
+    script = _in_a_shell(written)
+    print(f"script    {script}\nnext      python {script} --out FOLDER", file=sys.stderr)
 
 
 @app.command

@@ -5,6 +5,7 @@ Only what was typed or written into a recipe may come here, never what a saved m
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import re
@@ -62,14 +63,52 @@ def load_code(name: str, what: str = "") -> Any:
     return found
 
 
-def file_of(name: str) -> Path | None:
-    """Return the file that code a person named stands in, if it has one, after running it."""
+def files_of(name: str) -> list[Path]:
+    """Return the files that code a person named stands in: its own, and those beside it that they import.
+
+    A module is run to know where it is; of one that is installed, this is its own file only.
+    """
     place = name.rpartition(":")[0]
     if place.endswith(".py"):
-        return Path(place)
+        return _with_imported(Path(place), Path(place).parent)
     load_code(name)
     file = getattr(sys.modules.get(place), "__file__", None)
-    return Path(file) if file and file.endswith(".py") else None
+    if not file or not file.endswith(".py"):
+        return []
+    path = Path(file)
+    is_installed = "site-packages" in path.parts or file.startswith(sys.base_prefix)
+    above = place.count(".") + (path.name == "__init__.py")
+    return [path] if is_installed else _with_imported(path, path.parents[above])
+
+
+def _with_imported(first: Path, root: Path) -> list[Path]:
+    """Return a file and all below `root` that it and they import, in order of their names; what is computed is not seen."""
+    found: set[Path] = set()
+    left = [first]
+    while left:
+        file = left.pop()
+        if file in found:
+            continue
+        found.add(file)
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError, RecursionError):  # its import was tried, and given up
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                left += [path for alias in node.names for path in _modules(root, alias.name)]
+            elif isinstance(node, ast.ImportFrom):
+                base = file.parents[node.level - 1] if node.level else root
+                module = f"{node.module}." if node.module else ""
+                left += [path for alias in node.names for path in _modules(base, module + alias.name)]
+    return sorted(found)
+
+
+def _modules(base: Path, dotted: str) -> list[Path]:
+    """Return the files that run when this name is imported: of packages on the way to it, and its own."""
+    parts = dotted.split(".")
+    places = [base.joinpath(*parts[:end]) for end in range(1, len(parts) + 1)]
+    return [file for place in places for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()]
 
 
 def call_code(name: str, what: str = "") -> Any:

@@ -57,14 +57,27 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def open_regular(path: Path) -> BufferedReader:
+def open_regular(path: Path, *, through_links: bool = False) -> BufferedReader:
     """Open a file for reading.
 
     Raises:
-        OSError: there is none, or it is a link, a pipe or a device, which might never end.
+        OSError: there is none, or it is a pipe or a device, which might never end, or a link.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    return os.fdopen(_regular(path, os.O_RDONLY | (0 if through_links else os.O_NOFOLLOW)), "rb")
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file of a run for writing, made if it is not there, and return its descriptor.
+
+    Raises:
+        OSError: what is there is a link, a pipe or a device.
+    """
+    return _regular(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+
+
+def _regular(path: Path, flags: int, mode: int = 0) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK, mode)  # a pipe would wait for its other end
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(f"{path.name} is no regular file")
-    return os.fdopen(descriptor, "rb")
+    return descriptor

@@ -20,14 +20,18 @@ DTYPES = {  # the names that the safetensors format gives them
 }  # fmt: skip
 
 
-def encode(value: Any, tensors: dict[str, Tensor]) -> Any:
+def encode(value: Any, tensors: dict[str, Tensor], names: dict[int, str] | None = None) -> Any:
     """Return `value` as JSON, and put its tensors, as they are, into `tensors`.
+
+    A tensor that is there twice, such as a learning rate that all groups share, is one again afterwards: `names` are
+    those given so far, by `id`.
 
     Raises:
         TypeError: there is something else in it than None, numbers, text, lists, tuples, dicts and tensors.
     """
+    names = {} if names is None else names
     if isinstance(value, Tensor):
-        name = str(len(tensors))
+        name = names.setdefault(id(value), str(len(tensors)))
         if value.dtype not in DTYPES and not value.is_complex():
             raise TypeError(f"a checkpoint can't hold a tensor of {value.dtype}")
         if value.is_complex():
@@ -40,12 +44,12 @@ def encode(value: Any, tensors: dict[str, Tensor]) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, list):
-        return [encode(item, tensors) for item in cast("list[Any]", value)]
+        return [encode(item, tensors, names) for item in cast("list[Any]", value)]
     if isinstance(value, tuple):
-        return {"tuple": [encode(item, tensors) for item in cast("tuple[Any, ...]", value)]}
+        return {"tuple": [encode(item, tensors, names) for item in cast("tuple[Any, ...]", value)]}
     if isinstance(value, dict):
         items = cast("dict[Any, Any]", value).items()
-        return {"dict": [[encode(key, tensors), encode(item, tensors)] for key, item in items]}
+        return {"dict": [[encode(key, tensors, names), encode(item, tensors, names)] for key, item in items]}
     raise TypeError(f"a checkpoint can't hold a {type(value).__name__}")
 
 

@@ -80,7 +80,8 @@ def locked(path: Path) -> Generator[None]:
         return
     file = path / ".lock"
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        check_regular(file)
+        descriptor = disk.open_own(file, os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -111,8 +112,14 @@ def fresh_name(name: str, root: Path = Path("runs")) -> Path:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a whole file or nothing: a reader, and a crash, see the old one or the new one."""
+    """Write a whole file or nothing: a reader, and a crash, see the old one or the new one.
+
+    Raises:
+        InputError: what is there is no file.
+    """
+    check_regular(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    disk.remove(temporary)  # of a process that was killed and had our number, or a planted link
     try:
         with disk.create(temporary) as file:
             disk.write(file, content.encode() if isinstance(content, str) else content)
@@ -120,6 +127,20 @@ def write(path: Path, content: str | bytes) -> None:
         disk.rename(temporary, path)
     finally:
         disk.remove(temporary)
+
+
+def check_regular(path: Path) -> None:
+    """Raise InputError unless this is a file, or nothing yet: others might have planted a link, or a device is in use."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        found = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "a pipe or a device"
+        raise InputError(f"{path}: expected a file or nothing, found {found}, which is left as it is. Take it away.")
+
+
+def check_folder(path: Path) -> None:
+    """Raise InputError unless this is a folder, or nothing yet."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        found = "a link" if path.is_symlink() else "a file"
+        raise InputError(f"{path}: expected a folder or nothing, found {found}, which is not followed. Take it away.")
 
 
 def to_json(content: Any, *, indent: int | None = None) -> str:
@@ -156,7 +177,8 @@ def read_json(path: Path) -> dict[str, Any]:
         RefusedError: it is damaged.
     """
     try:
-        content: Any = json.loads(path.read_bytes())
+        with disk.open_regular(path, through_links=True) as file:
+            content: Any = json.loads(file.read())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file. Expected the folder of a finished run.") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -188,8 +210,8 @@ class MetricsLog:
             return
         if self.file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW  # a planted link is not followed
-            self.file = os.fdopen(os.open(self.path, flags, 0o644), "ab")
+            check_regular(self.path)
+            self.file = os.fdopen(disk.open_own(self.path, os.O_WRONLY | os.O_APPEND), "ab")
             if self.cut:
                 self.file.truncate(self.size)
         disk.write(self.file, (to_json(row) + "\n").encode())
@@ -224,7 +246,8 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
         RefusedError: it is damaged.
     """
     try:
-        *lines, _unfinished = path.read_bytes().split(b"\n")
+        with disk.open_regular(path, through_links=True) as file:
+            *lines, _unfinished = file.read().split(b"\n")
     except OSError:
         raise InputError(f"{path}: no such file. Expected the folder of a run.") from None
     for number, line in enumerate(lines, start=1):
@@ -232,7 +255,9 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
             row: Any = from_json(json.loads(line))
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict):
+        if not isinstance(row, dict) or not all(
+            isinstance(value, str if name in WORDS else int | float) for name, value in row.items()
+        ):
             raise RefusedError(f"{path}, line {number}: damaged.")
         yield row
 
@@ -241,6 +266,7 @@ def save_model(folder: Path, model: nn.Module, description: Mapping[str, Any]) -
     """Write weights and their description; the description is last, so a folder with one is whole."""
     from safetensors.torch import save
 
+    check_folder(folder)
     folder.mkdir(exist_ok=True)
     weights = save(_storable(model.state_dict()))
     write(folder / "model.safetensors", weights)
@@ -286,7 +312,8 @@ def load_weights(folder: Path, model: nn.Module, sha256: str) -> None:
 
     path = folder / "model.safetensors"
     try:
-        weights = path.read_bytes()
+        with disk.open_regular(path, through_links=True) as file:
+            weights = file.read()
         if hashlib.sha256(weights).hexdigest() != sha256:
             raise RefusedError(f"{path}: damaged (its SHA-256 is not the one in model.json).")
         model.load_state_dict(load(weights), assign=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
@@ -28,7 +29,7 @@ from truestep.batches import as_batches, batches_on, number_of
 from truestep.best import Best
 from truestep.checkpoint import Checkpoints, write_state
 from truestep.device import Precision, draw_again, drawn, sum_of_bits
-from truestep.errors import InputError, Interrupted, NonFiniteError
+from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
 from truestep.evaluation import evaluate
 from truestep.folder import MetricsLog
 from truestep.fused import scale_down, total_norm
@@ -37,6 +38,7 @@ from truestep.metrics import RunningMean
 from truestep.nest import map_tensors
 from truestep.nonfinite import (
     ROLLBACKS,
+    bad_weights,
     explain,
     leave_out_on_device,
     located,
@@ -165,7 +167,8 @@ def train_steps(
                 refused = not math.isfinite(doubt)
             else:
                 leave_out_on_device(optimizer, doubt)
-            if refused and on_nonfinite != "skip":
+            if refused and (on_nonfinite != "skip" or bad_weights(parameters)):  # these no batch would mend
+                scaler.update()  # ends the step for it; who goes back begins another
                 raise failure(loss)
             if not refused:
                 if max_grad_norm < math.inf:
@@ -204,6 +207,22 @@ class Progress:
     stopped: str = ""  # why the run ended: "epochs", "patience", "max_steps" or "max_minutes"
     log_size: int = 0  # bytes of metrics.jsonl by then
     rollbacks: int = 0  # to an earlier checkpoint, because numbers were not finite
+
+    @classmethod
+    def of(cls, saved: Any) -> Progress:
+        """Return what a checkpoint has saved, or raise RefusedError if that is no progress."""
+        usual = asdict(cls())
+        fits = (
+            isinstance(saved, dict)
+            and saved.keys() == usual.keys()
+            and all(
+                type(saved[name]) is type(value) and (name == "stopped" or saved[name] >= 0)
+                for name, value in usual.items()
+            )
+        )
+        if not fits:
+            raise RefusedError(f"checkpoint: expected to read how far the run is, found {saved}.")
+        return cls(**saved)
 
 
 @dataclass(frozen=True)
@@ -290,7 +309,7 @@ def fit(
     parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
     checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean, "hits": hits, "splitting": splitting}, keep)
     if resume:
-        progress = Progress(**checkpoints.restore())
+        progress = Progress.of(checkpoints.restore())
         progress.stopped = _reason_to_stop(progress, best, epochs, max_steps)
     started = time.monotonic()
     begun, saved = started - progress.seconds, (progress.step, started)
@@ -301,7 +320,12 @@ def fit(
 
     def save(*, wait: bool = True) -> None:
         nonlocal saved
-        read_losses(recent, mean)  # weights that are not finite reach no checkpoint
+        read_losses(recent, mean)
+        for name, trained in (("weights", bare), ("average of the weights", ema)):
+            if trained is not None and bad_weights(trained.parameters()):  # they reach no checkpoint
+                error = NonFiniteError(f"the {name} are not finite, though the losses are. Lower the learning rate.")
+                error.batches_ago = accumulate
+                raise error
         hits.gather()
         checkpoints.save(asdict(progress) | {"log_size": log.size}, wait=wait, first=log.sync)
         saved = progress.step, time.monotonic()
@@ -310,7 +334,7 @@ def fit(
         """Go back to the last checkpoint, and on behind the batches that the numbers failed at."""
         nonlocal progress
         failed = progress
-        progress = Progress(**checkpoints.restore())
+        progress = Progress.of(checkpoints.restore())
         progress.rollbacks, progress.seconds = failed.rollbacks + 1, failed.seconds
         log.cut_back(progress.log_size)
         recent.clear()
@@ -373,7 +397,10 @@ def fit(
                 if on_nonfinite != "rollback" or progress.rollbacks == ROLLBACKS:
                     if folder and error.evidence and distributed.is_main():
                         at = {"epoch": progress.epoch, "step": progress.step, "error": str(error)}
-                        write_state(Path(folder) / "nonfinite", error.evidence | at)
+                        try:
+                            write_state(Path(folder) / "nonfinite", error.evidence | at)
+                        except OSError as trouble:  # which must not hide what went wrong
+                            warnings.warn(f"{folder}/nonfinite: can't be written ({trouble.strerror}).", stacklevel=2)
                     raise
                 roll_back(error)
                 continue

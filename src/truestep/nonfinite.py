@@ -62,6 +62,12 @@ def reads_at_once(parameters: Sequence[nn.Parameter], policy: str) -> bool:
     return policy == "skip" or parameters[0].device.type == "cpu"
 
 
+def bad_weights(parameters: Iterable[nn.Parameter]) -> bool:
+    """Whether one that is trained is not finite; read from the device once."""
+    finite = [parameter.detach().isfinite().all() for parameter in parameters if parameter.requires_grad]
+    return bool(finite) and not bool(torch.stack(finite).all())
+
+
 def leave_out_on_device(optimizer: Optimizer, doubt: Tensor | None) -> None:
     """Tell a fused optimizer, without reading it here, to change nothing if this number is not finite; None takes it back.
 

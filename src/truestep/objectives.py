@@ -394,14 +394,23 @@ def objective_from_json(content: Mapping[str, Any]) -> Objective:
         RefusedError: the description names no objective of ours, or its values don't fit.
     """
     kind = OBJECTIVES.get(str(content.get("name")))
-    known = {field.name for field in fields(kind)} if kind else set[str]()  # pyright: ignore[reportArgumentType]
+    known = {field.name: field.default for field in fields(kind)} if kind else dict[str, Any]()  # pyright: ignore[reportArgumentType]
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items() if name != "name"}
-    if kind is None or not set(values) <= known:
+    if kind is None or not all(name in known and _is_like(value, known[name]) for name, value in values.items()):
         raise RefusedError(f"objective: expected one of {', '.join(OBJECTIVES)} and its fields, found {dict(content)}.")
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise RefusedError(f"objective: {error}") from error
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind that a field of an objective has by default: a number, numbers, or a word."""
+    if isinstance(default, str):
+        return isinstance(value, str)
+    if default is None or isinstance(default, tuple):
+        return value is default or (isinstance(value, tuple) and all(_is_like(one, 0.0) for one in cast("Any", value)))
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @cache

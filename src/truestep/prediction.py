@@ -274,6 +274,7 @@ def check_table_path(path: Path) -> None:
         raise InputError(f"{path}: expected a name ending in {', '.join(WRITERS)}, found '{path.suffix}'.")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise InputError(f"{path}: expected a file in a folder that exists.")
+    folder.check_regular(path)
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:

@@ -7,6 +7,7 @@ The sections below are the tables of a recipe.toml, the `--section.field` option
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -17,7 +18,8 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from truestep.errors import InputError, did_you_mean
 
-LARGEST_FILE = 64 * 1024  # bytes; deeply dotted TOML takes quadratic time, and no recipe is that long
+LARGEST_FILE = 64 * 1024  # bytes; no recipe is that long
+DEEPEST = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++\s*+\.\s*+){100}""")  # deeply dotted TOML takes quadratic time
 
 
 def choice(
@@ -254,18 +256,29 @@ class Recipe:
             raise InputError(f"{path}: expected TOML in UTF-8, found other bytes.") from None
         if text is None:
             raise InputError(f"{path}: expected a recipe file, found a folder. Did you mean {path / 'recipe.toml'}?")
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Recipe:
+        """Read a recipe from the TOML of a file; `where` is for messages.
+
+        Raises:
+            InputError: as `from_toml`.
+        """
+        if DEEPEST.search(text):
+            raise InputError(f"{where}: expected a recipe, found a name of more than 100 parts.")
         try:
             content = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise InputError(f"{path}: not valid TOML: {error}.") from None
+            raise InputError(f"{where}: not valid TOML: {error}.") from None
         recipe = cls()
         for section, values in content.items():
             if not isinstance(values, dict):
-                raise InputError(f"{path}{_line(text, '', section)}, {section}: expected a [section], found a value.")
+                raise InputError(f"{where}{_line(text, '', section)}, {section}: expected a [section], found a value.")
             if not values:
-                recipe = recipe._with(section, {}, f"{path}, ")
+                recipe = recipe._with(section, {}, f"{where}, ")
             for name, value in cast("dict[str, Any]", values).items():
-                recipe = recipe._with(section, {name: value}, f"{path}{_line(text, section, name)}, ")
+                recipe = recipe._with(section, {name: value}, f"{where}{_line(text, section, name)}, ")
         return recipe
 
 
@@ -275,7 +288,12 @@ def section_fields(section: str) -> tuple[Any, ...]:
 
 
 def type_of(section: str, name: str) -> Any:
-    return get_type_hints(_sections()[section])[name]
+    return _types(section)[name]
+
+
+@cache
+def _types(section: str) -> dict[str, Any]:
+    return get_type_hints(_sections()[section])
 
 
 @cache

@@ -7,11 +7,13 @@ not what is learnt is said; what makes it another run is refused, unless `--resu
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from truestep import checkpoint, distributed, folder
-from truestep.code import file_of, is_code
+from truestep.code import files_of, is_code
+from truestep.data import SequenceEncoder, TableEncoder
 from truestep.errors import InputError, RefusedError
 from truestep.recipe import Recipe, short_names
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from truestep.data import Data
 
 PROLONGING = ("train.epochs", "train.max_steps", "train.max_minutes")  # what a resumed run may change
+PLANNED_ANEW = ": the schedule was planned anew, so that this recipe, run from its start, may give other weights"
 HARMLESS = (  # what changes no bit, or only as another device does
     "run.device",
     "run.threads",
@@ -32,11 +35,12 @@ HARMLESS = (  # what changes no bit, or only as another device does
     "run.keep_checkpoints",
     "data.workers",
 )
+PLACES = ("data.source", "data.valid", "data.test")  # of files, which may have been moved: their content tells
 NAMES_OF_CODE = ("data.source", "augment.transform", "model.name", "optimizer.name")
 CONTENT = ("data_sha256", *(f"code_sha256.{full}" for full in NAMES_OF_CODE))  # another one makes it another run
 CIRCUMSTANCES = (  # others change the bits, and not what is learnt
-    *("versions.torch", "versions.numpy", "versions.truestep", "cpu_capability"),
-    *("device", "gpus", "threads", "processes"),
+    *(f"versions.{name}" for name in ("truestep", "python", "torch", "numpy", "polars")),
+    *("cpu", "cpu_capability", "device", "gpus", "threads", "processes"),
 )
 
 
@@ -48,6 +52,15 @@ def begun(path: Path) -> bool:
         return folder.read_json(path / "results.json")["stopped"] == "max_minutes"
     except (InputError, KeyError):
         return True
+
+
+def recipe_of(path: Path) -> Recipe:
+    """Return the recipe that a run last went on with, whatever has been edited into its recipe.toml since."""
+    try:
+        known = folder.read_json(path / "environment.json").get("recipe")
+    except InputError:  # killed before it was written
+        known = None
+    return Recipe.parse(known, "recipe") if isinstance(known, str) else Recipe.from_toml(path / "recipe.toml")
 
 
 def is_same(path: Path, asked: Recipe) -> bool:
@@ -89,7 +102,11 @@ def check_choices(before: Recipe, now: Recipe, *, anyway: bool, say: Callable[[s
     """
     for full in now.names():
         was, value = before.get(full), now.get(full)
-        if value == was or full in PROLONGING or full in HARMLESS:
+        if value == was or full in HARMLESS or (full in PLACES and _are_files(was, value)):
+            continue
+        if full in PROLONGING:
+            if full != "train.max_minutes":
+                say(f"{full} is {value} now and was {was}{PLANNED_ANEW}")
             continue
         if anyway and full.startswith(("optimizer.", "schedule.")):  # their state would bring the old value back
             raise InputError(
@@ -103,26 +120,43 @@ def check_choices(before: Recipe, now: Recipe, *, anyway: bool, say: Callable[[s
         say(f"{full} is {value} now and was {was}: this is no longer the same run")
 
 
+def _are_files(was: Any, value: Any) -> bool:
+    return all(isinstance(place, str) and not is_code(place) for place in (was, value))
+
+
 def circumstances(recipe: Recipe, data: Data, device: torch.device) -> dict[str, Any]:
     """Return all that the bits of a run depend on besides its recipe, beside what else explains a difference."""
-    files = {full: file_of(name) for full in NAMES_OF_CODE if is_code(name := recipe.get(full) or "")}
+    files = {full: files_of(name) for full in NAMES_OF_CODE if is_code(name := recipe.get(full) or "")}
     return folder.environment() | {
         "device": device.type,
         "threads": recipe.run.threads,
         "processes": distributed.world_size(),
         "data_sha256": fingerprint(data),
         "code_sha256": {
-            full: hashlib.sha256(path.read_bytes()).hexdigest() for full, path in files.items() if path is not None
+            full: hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+            for full, paths in files.items()
+            if paths
         },
+        "recipe": recipe.to_toml(),
     }
 
 
 def changes(path: Path, now: dict[str, Any]) -> dict[str, list[Any]]:
-    """Return what is no longer as it was when the run last went on: {"threads": [2, 4]}; data and code come first."""
+    """Return what is no longer as it was when the run last went on: {"threads": [2, 4]}; data and code come first.
+
+    Raises:
+        RefusedError: what was known of it is damaged.
+    """
     before = folder.read_json(path / "environment.json")
-    for change in before.get("resumed", ()):
-        for name, (_, became) in change["changed"].items():
-            _put(before, name, became)
+    try:
+        for change in before.get("resumed", ()):
+            for name, (_, became) in change["changed"].items():
+                _put(before, name, became)
+        damaged = not all(isinstance(before[name], dict) for name in ("versions", "code_sha256"))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        damaged = True
+    if damaged:
+        raise RefusedError(f"{path / 'environment.json'}: damaged. Start a new run.")
     changed: dict[str, list[Any]] = {}
     for name in (*CONTENT, *CIRCUMSTANCES):
         was, found = _get(before, name), _get(now, name)
@@ -161,7 +195,7 @@ def note(path: Path, now: dict[str, Any], changed: dict[str, list[Any]]) -> None
     """Write into environment.json that the run went on, and with what changed."""
     known = folder.read_json(path / "environment.json")
     again = {"time": now["time"], "command": now["command"], "changed": changed}
-    write_environment(path, known | {"resumed": [*known.get("resumed", ()), again]})
+    write_environment(path, known | {"recipe": now["recipe"], "resumed": [*known.get("resumed", ()), again]})
 
 
 def write_environment(path: Path, known: dict[str, Any]) -> None:
@@ -170,7 +204,7 @@ def write_environment(path: Path, known: dict[str, Any]) -> None:
 
 def check_not_back(path: Path, recipe: Recipe) -> None:
     """Refuse to end a resumed run before where it is already."""
-    before = Recipe.from_toml(path / "recipe.toml")
+    before = recipe_of(path)
     for option, count, full in (("epochs", "epoch", "train.epochs"), ("max-steps", "step", "train.max_steps")):
         was, wanted = before.get(full), recipe.get(full)
         if wanted is None or wanted == was or (was is not None and wanted > was):
@@ -187,7 +221,7 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
     file, notes = path / "recipe.toml", ""
     if file.exists():
         notes = "".join(f"{line}\n" for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
-        notes += _changes(Recipe.from_toml(file), recipe)
+        notes += _changes(recipe_of(path), recipe)
     folder.write(file, notes + recipe.to_toml())
 
 
@@ -206,7 +240,7 @@ def _changes(before: Recipe, now: Recipe) -> str:
     ]
     said = f"# {'Prolonged' if longer else 'Changed'} from {', '.join(parts)}"
     if {"train.epochs", "train.max_steps"} & changed.keys():
-        said += ": the schedule was planned anew, so that this recipe, run from its start, may give other weights"
+        said += PLANNED_ANEW
     return f"{' '.join(said.split())}.\n"
 
 
@@ -218,6 +252,9 @@ def fingerprint(data: Data) -> str:
     for split in data.splits.values():
         digest.update(split.rows.numpy().tobytes())
     digest.update(data.train.known.contiguous().numpy().data)
+    table = data.encoder.table if isinstance(data.encoder, SequenceEncoder) else data.encoder
+    columns = [c.name for c in (*table.numeric, *table.categorical)] if isinstance(table, TableEncoder) else []
+    digest.update(json.dumps([data.encoder.spec, columns]).encode())  # keys are the same in any order of columns
     return digest.hexdigest()
 
 

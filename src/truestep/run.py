@@ -130,8 +130,7 @@ def train(
     made = made.changed(said)
     asked = resumption.sum_of(made)
     if resume is not None:
-        before = Recipe.from_toml(Path(resume) / "recipe.toml")
-        resumption.check_choices(before, made, anyway=resume_anyway, say=say)
+        resumption.check_choices(resumption.recipe_of(Path(resume)), made, anyway=resume_anyway, say=say)
     if source is None and not made.data.source:
         raise InputError("source: expected data to train on, found none. Try: truestep train digits")
     check_heeded(made, made.objective.name)
@@ -144,6 +143,7 @@ def train(
             )
         say(f"{path} holds this run, which was stopped: it goes on")
         resume, made = path, Recipe.from_toml(path / "recipe.toml")
+        resumption.check_choices(resumption.recipe_of(path), made, anyway=resume_anyway, say=say)
     elif path and resume is None:
         folder.check_free(path)
     device = choose(made.run.device)
@@ -194,14 +194,18 @@ def _run(
             beginning.epoch_begins()
             made.before_epoch(epoch)
 
+        def updated() -> Interrupted | None:
+            note()
+            return beginning.updated() or stop()
+
         if goes_on:
             resumption.check_not_back(path, recipe)
-        with _opened(path, recipe, known, changed, resume=resume, goes_on=goes_on):
+        with _opened(path, recipe, known, changed, resume=resume, goes_on=goes_on) as note:
             with signals.noted():
                 fitted = learn(
-                    planned, made, path, resume=goes_on, show=show,
-                    stop=lambda: beginning.updated() or stop(), before_epoch=epoch_begins,
+                    planned, made, path, resume=goes_on, show=show, stop=updated, before_epoch=epoch_begins,
                 )  # fmt: skip
+            note()
             beginning.end()
             precision = Precision.of(recipe.train.precision, device)
             figures_of = {
@@ -350,20 +354,31 @@ def _opened(
     *,
     resume: bool,
     goes_on: bool,
-) -> Generator[None]:
-    """Have the folder of a run to ourselves, and take it away if the run is refused before its first line of metrics."""
-    made = path
+) -> Generator[Callable[[], None]]:
+    """Have the folder of a run to ourselves, and take it away if the run is refused before its first line of metrics.
+
+    Yields what writes recipe and environment: of a run that goes on, after its first update, when nothing refuses it.
+    """
+    made, noted = path, not distributed.is_main()
+
+    def note() -> None:
+        nonlocal noted
+        if noted:
+            return
+        noted = True
+        resumption.write_recipe(path, recipe)
+        if goes_on:
+            resumption.note(path, known, changed)
+        else:
+            resumption.write_environment(path, known)
+
     if distributed.is_main() and not resume:
         made = folder.create(path)
     with folder.locked(path) if distributed.is_main() else nullcontext():
-        if distributed.is_main():
-            resumption.write_recipe(path, recipe)
-            if goes_on:
-                resumption.note(path, known, changed)
-            else:
-                resumption.write_environment(path, known)
+        if not goes_on:
+            note()
         try:
-            yield
+            yield note
         except Interrupted as error:
             raise Interrupted(f"{error}. Go on with: truestep train --resume {path}", error.exit_code) from None
         except Stopped as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from truestep.disk import open_regular
 from truestep.errors import InputError, RefusedError
 from truestep.folder import read_json
 from truestep.patterns import check_patterns, matches
@@ -148,7 +149,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load
 
     try:
-        content = path.read_bytes()
+        with open_regular(path, through_links=True) as file:
+            content = file.read()
         description = path.with_name("model.json")
         if path.name == "model.safetensors" and description.is_file():
             told = read_json(description).get("weights_sha256")

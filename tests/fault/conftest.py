@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from command_server import CommandServer
 
 
 @pytest.fixture
@@ -22,3 +23,11 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def server():
+    """Runs commands: `server.run("train", "iris", folder=tmp_path)`."""
+    started = CommandServer()
+    yield started
+    started.close()

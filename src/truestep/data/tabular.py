@@ -344,5 +344,8 @@ def _numeric_from_json(content: dict[str, Any]) -> NumericColumn:
         or knots[0] == knots[-1]
     ):
         raise ValueError(f"column {content['name']!r}")
+    kinds = {"name": str, "kind": str, "mean": int | float, "std": int | float, "indicator": bool}
+    if not all(isinstance(content[name], kind) for name, kind in kinds.items()):
+        raise ValueError(f"column {content['name']!r}")
     fields: dict[str, Any] = {**content, "form": form, "knots": knots}
     return NumericColumn(**fields)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from truestep import disk
 from truestep.doctor import pages
 from truestep.doctor.report import FORMATS, Report, rendered
 from truestep.errors import InputError, did_you_mean
@@ -206,9 +207,11 @@ def _write(report: Report, kind: str, out: Path | None, stdout: int | None) -> N
     if out is not None and out.exists() and not out.is_file():  # a device, a pipe
         out.write_text(words, encoding="utf-8")
     elif out is not None:
-        temporary = out.with_name(f".{out.name}.part")
-        temporary.write_text(words, encoding="utf-8")
-        temporary.replace(out)
+        temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+        disk.remove(temporary)  # a planted link, which would be followed
+        with disk.create(temporary) as file:
+            disk.write(file, words.encode())
+        disk.rename(temporary, out)
     elif stdout is not None:
         os.dup2(stdout, 1)
         os.close(stdout)

@@ -82,7 +82,7 @@ def eject(
 def _check_out(out: Path) -> None:
     if out.suffix != ".py" or not out.stem.isidentifier():
         raise InputError(f"{out}: expected the name of a new Python file, such as train.py.")
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise InputError(f"{out}: expected a new file, found one that is there. Choose another -o.")
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out}: expected a folder that exists.")
@@ -131,6 +131,8 @@ def _write(out: Path, text: str, source: sources.Source, recipe: Recipe, data: D
             f"{beside}: expected room for the data set of that name, found another file. Move it elsewhere."
         )
     new = beside is not None and not beside.exists()
+    if new and beside:
+        folder.check_regular(beside)
     try:
         if new and beside and source.copied:
             shutil.copyfile(source.copied, beside)
