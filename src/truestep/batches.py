@@ -312,9 +312,10 @@ def accumulated(
         accumulate: batches an update; the last one may have fewer.
         count: what a batch's targets count for: their examples, or `objective.count`, which knows of padding and weights.
     """
-    batches = iter(batches)
+    batches, parallel = iter(batches), distributed.world_size() > 1
     while group := list(islice(batches, accumulate)):
-        yield group, distributed.share(sum(count(targets) for _, targets in group))
+        total = sum(count(targets) for _, targets in group)
+        yield group, distributed.share(total) if parallel else total
 
 
 def number_of(batches: Iterable[Any]) -> int | None:

@@ -95,7 +95,7 @@ class Display:
         self.bar.update(self.task, completed=done, epoch=epoch, speed=speed, refresh=True)
         self.due = position.seconds + REDRAW_SECONDS
 
-    def epoch(self, row: Mapping[str, Any], *, improved: bool) -> None:
+    def epoch(self, row: Mapping[str, Any], *, improved: bool = False) -> None:
         """Print the line of an epoch, and before the first one the names of the columns.
 
         Args:
