@@ -199,6 +199,7 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
             "model": "own",
             "is_sequential": True,
             "is_tied": False,
+            "draws": True,
             "made": called(f"model = {made}", parts, 4),
         }
     with torch.device("meta"):
@@ -211,6 +212,7 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
         "model": name,
         "is_sequential": bool(plain),
         "is_tied": words.get("tied", False),
+        "draws": bool(args.get("dropout")),
         "made": plain or f"model = {model_part.CLASSES[name]}()",
     }
 
