@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset
 
-from truestep import models, run
+from truestep import assembly, models
 from truestep.data import load
 from truestep.overview import MOST_CLASSES, MOST_COLUMNS, MOST_NOTES, describe, doubts, of_run, sample, trimmed
 from truestep.prediction import Predictor
@@ -35,11 +35,11 @@ class Says(nn.Module):
 
 def predictor_of(data, model=None):
     recipe = Recipe()
-    resolved = run.resolve(recipe, data, torch.device("cpu"))
+    resolved = assembly.resolve(recipe, data, torch.device("cpu"))
     if model is None:
         model = models.build(resolved.model.name, resolved.model.args)
     architecture = {"name": resolved.model.name, "args": resolved.model.args}
-    return Predictor(model, architecture, run.choose_objective(recipe, data), data.encoder, data.target)
+    return Predictor(model, architecture, assembly.choose_objective(recipe, data), data.encoder, data.target)
 
 
 class Numbered(Dataset):
@@ -174,7 +174,7 @@ def test_rows_keep_the_lines_that_people_know_them_by(tmp_path):
         def forward(self, numeric):
             column = data.encoder.numeric[0]
             values = (numeric[:, :1] * column.std + column.mean) * 2
-            objective = run.choose_objective(Recipe(), data)
+            objective = assembly.choose_objective(Recipe(), data)
             return self.weight * (values - float(objective.to_json()["mean"][0])) / float(objective.to_json()["std"][0])
 
     found = doubts(predictor_of(data, Doubles()), data)

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from real_data import digits, passages, penguins, sales, save_digits
-from truestep import cli, data, run
+from truestep import assembly, cli, data, run
 from truestep.code import call_code, is_code
 from truestep.data import images
 from truestep.device import reproducible
@@ -440,7 +440,7 @@ def test_groups_stay_whole_and_time_goes_one_way(raw, tmp_path):
 def test_stratified_splits_have_each_class_at_its_share(raw, tmp_path, monkeypatch):
     words = f"{raw / 'penguins.csv'} --target species --data.stratify true --epochs 1 --quiet --out {tmp_path / 'run'}"
     end = trained(monkeypatch, *words.split())
-    found = run.load_data(end.run.recipe, end.run.recipe.data.source)
+    found = assembly.load_data(end.run.recipe, end.run.recipe.data.source)
     whole = found.train.known.bincount()
     for part in (found.valid, found.test):
         assert (part.targets.bincount() - 0.15 * whole).abs().max() < 1.5

@@ -55,6 +55,7 @@ def test_short_names_are_unique():
         ("[train]\nepochs = 1.5", "train.epochs: expected a whole number, found 1.5"),
         ("[train]\nepochs = true", "train.epochs: expected a whole number, found True"),
         ("[train]\nepochs = -1", "train.epochs: expected a number of at least 1, found -1"),
+        ("[train]\nmicro_batch = 'frog'", "train.micro_batch: expected a number or auto, found 'frog'"),
         ("[train]\nprecision = 'bf17'", "Did you mean 'bf16'?"),
         ("[data]\nvalid = 1.0", "data.valid: expected a number of at least 0 and below 1, found 1.0"),
         ("[data]\ndrop = 3", "data.drop: expected a list of texts, found 3"),

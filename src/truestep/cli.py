@@ -17,7 +17,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
-from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import cyclopts
@@ -40,6 +39,7 @@ WITH_COMMAS = {  # choices whose values may be given as one word
     for option in section_fields(section.name)
     if option.metadata["commas"]
 }
+LAST_UPDATES = 5  # shown of those that were done again
 FIGURES = ("metrics", "intervals_95", "undefined")
 
 app = App(
@@ -195,7 +195,7 @@ def _option(section: str, option: Any, group: Group) -> inspect.Parameter:
         f"{section}__{option.name}",
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[kind if isinstance(kind, UnionType) else kind | None, told],
+        annotation=Annotated[kind | None, told],
     )
 
 
@@ -412,15 +412,81 @@ def diff(one: Path, other: Path, /, *, json: Annotated[bool, Parameter(negative=
         print(f"the same to the bit in all {found['rows']} rows that both have logged")
     else:
         print(f"{found['rows']} rows are the same to the bit; then, at step {found['step']} (epoch {found['epoch']}):")
-        for name, (first, second) in found["found"].items():
-            print(f"  {name:<27} {first!s:>24} {second!s:>24}")
+        _print_parting(found["found"])
         print(f"the cause: {harmless(found['cause'], 10_000)}")
+    _end_of_comparison(found, found["differences"], json=json)
+
+
+def _end_of_comparison(found: Mapping[str, Any], differences: Mapping[str, Any], *, json: bool) -> None:
+    """Print what else differs, and exit with 3 if what was compared does."""
     if not json:
-        for name, (first, second) in found["differences"].items():
+        for name, (first, second) in differences.items():
             print(harmless(f"differs: {name}: {first} and {second}", 10_000))
     sys.stdout.flush()
     if not found["same"]:
         sys.exit(RefusedError.exit_code)
+
+
+@app.command
+@_with_recipe("model.name", "optimizer.name", "augment.transform")
+def replay(
+    folder: Path,
+    source: str | None = None,
+    /,
+    *,
+    step: int | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+    **options: Any,
+) -> None:
+    """Train a piece of a run once more, and compare it with the run's log to the bit. Exits with 3 if it differs.
+
+    Example: truestep replay runs/digits --step 400
+
+    It begins at the newest checkpoint before the step, or else at the start. The run's folder is left as it is.
+
+    Args:
+        folder: of a run, finished or not.
+        source: the code that gives the run's data, if it is code; nothing else runs it.
+        step: the update to come to; left out, the one at which numbers were not finite.
+        json: print one JSON object.
+        quiet: no progress.
+    """
+    said = _choices(options) | ({} if source is None else {"data.source": source})
+    with handled(), _warnings_in_a_line():
+        from truestep.folder import to_json
+        from truestep.replay import replay as again
+
+        found = again(folder, step, said=said, show=not (quiet or json), say=_note)
+        if json:
+            print(to_json(found))
+        elif "error" in found:
+            print(f"update {found['to']} again: {harmless(found['again'], 10_000)}")
+            print("the same as in the run" if found["same"] else f"in the run: {harmless(found['error'], 10_000)}")
+        else:
+            _print_replayed(found)
+    _end_of_comparison(found, found["circumstances"], json=json)
+
+
+def _print_replayed(found: Mapping[str, Any]) -> None:
+    print(f"updates {found['from'] + 1} to {found['to']} again, from {_beginning(found['from'])}")
+    for row in found["updates"][-LAST_UPDATES:]:
+        print(f"  {row['step']:>8}  loss {row['loss']!s:<22} lr {row['lr']!s:<22} weights {row['weights']}")
+    if found["same"]:
+        rows = "row" if found["rows"] == 1 else f"{found['rows']} rows"
+        print(f"the same to the bit as the {rows} of the log")
+        return
+    print(f"{found['rows']} rows of the log are the same; at step {found['step']} were, and are now:")
+    _print_parting(found["found"])
+
+
+def _print_parting(found: Mapping[str, Any]) -> None:
+    for name, (first, second) in found.items():
+        print(f"  {name:<27} {first!s:>24} {second!s:>24}")
+
+
+def _beginning(step: int) -> str:
+    return f"the checkpoint of step {step}" if step else "the start"
 
 
 @app.command
@@ -457,8 +523,9 @@ def data(
         return
 
     from truestep import listing, overview
+    from truestep.assembly import load_data
     from truestep.folder import to_json
-    from truestep.run import load_data, look_at_folder
+    from truestep.run import look_at_folder
 
     if is_run:
         found = look_at_folder(source, model=model, show=not json)

@@ -13,6 +13,7 @@ from truestep.errors import InputError
 from truestep.recipe import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 PASSING = {"seconds", "train_seconds"}  # what no two runs share
@@ -36,30 +37,33 @@ def compare(one: Path, other: Path) -> dict[str, Any]:
     differences = _in_recipes(*recipes) | _in_environments(
         *(folder.read_json(p / "environment.json") for p in (one, other))
     )
-    logs = [_by_place(path) for path in (one, other)]
-    shared = [place for place in logs[0] if place in logs[1]]
-    if not shared:
+    shared, parted = compare_logs(*(folder.read_metrics(path / "metrics.jsonl") for path in (one, other)))
+    if not shared and not parted:
         raise InputError(f"{one}, {other}: expected logs that share an update, found none.")
-    result: dict[str, Any] = {"same": True, "rows": 0, "differences": differences}
-    for place in shared:
+    result: dict[str, Any] = {"same": not parted, "rows": shared, "differences": differences}
+    return result | (parted | {"cause": _cause(parted["found"], differences)} if parted else {})
+
+
+def compare_logs(one: Iterable[dict[str, Any]], other: Iterable[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+    """Return how many rows two logs share to the bit, and where they part.
+
+    Returns:
+        the number of rows of the same update that are the same, up to the first that is not; {"step", "epoch", "found"} of
+        that, where "found" is {name: [one's, other's]}; empty if there is none.
+    """
+    logs, rows = [_by_place(one), _by_place(other)], 0
+    for place in (place for place in logs[0] if place in logs[1]):
         first, second = (log[place] for log in logs)
         names = [name for name in first if name in second and name not in PASSING]
         found = {name: [first[name], second[name]] for name in names if _differ(first[name], second[name])}
         if found:
-            return result | {
-                "same": False, "step": first["step"], "epoch": first["epoch"], "found": found,
-                "cause": _cause(found, differences),
-            }  # fmt: skip
-        result["rows"] += 1
-    return result
+            return rows, {"step": first["step"], "epoch": first["epoch"], "found": found}
+        rows += 1
+    return rows, {}
 
 
-def _by_place(path: Path) -> dict[tuple[str, int, int], dict[str, Any]]:
-    return {
-        (row["kind"], row["epoch"], row["step"]): row
-        for row in folder.read_metrics(path / "metrics.jsonl")
-        if {"kind", "epoch", "step"} <= row.keys()
-    }
+def _by_place(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, int, int], dict[str, Any]]:
+    return {(row["kind"], row["epoch"], row["step"]): row for row in rows if {"kind", "epoch", "step"} <= row.keys()}
 
 
 def _differ(one: Any, other: Any) -> bool:

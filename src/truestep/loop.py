@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grad_value_
 from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -30,6 +30,7 @@ from truestep.device import Precision, draw_again, drawn, sum_of_bits
 from truestep.errors import InputError, Interrupted, NonFiniteError
 from truestep.evaluation import evaluate
 from truestep.folder import MetricsLog
+from truestep.fused import scale_down, total_norm
 from truestep.metrics import RunningMean
 from truestep.nonfinite import (
     ROLLBACKS,
@@ -141,11 +142,12 @@ def train_steps(
         lr, scale, refused = optimizer.param_groups[0]["lr"], scaler.get_scale(), False
         if isinstance(optimizer, LBFGS):
             loss = optimizer.step(gradients)  # asks for the loss and its gradients several times a step
-            grad_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+            grad_norm = total_norm([p.grad for p in parameters if p.grad is not None])
         else:
             loss = splitting.within_memory(gradients, model, group, undo)
             scaler.unscale_(optimizer)
-            grad_norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+            found = [p.grad for p in parameters if p.grad is not None]
+            grad_norm = total_norm(found)
             doubt = loss if scaler.is_enabled() else loss + grad_norm  # the scaler looks at float16 gradients itself
             if at_once:
                 refused = not math.isfinite(doubt)
@@ -155,7 +157,7 @@ def train_steps(
                 raise failure(loss)
             if not refused:
                 if max_grad_norm < math.inf:
-                    clip_grads_with_norm_(parameters, max_grad_norm, grad_norm)
+                    scale_down(found, max_grad_norm, grad_norm)
                 if max_grad_value < math.inf:
                     clip_grad_value_(parameters, max_grad_value)
                 scaler.step(optimizer)  # 5. step: go there
@@ -352,7 +354,8 @@ def fit(
             except NonFiniteError as error:
                 if on_nonfinite != "rollback" or progress.rollbacks == ROLLBACKS:
                     if folder and error.evidence and distributed.is_main():
-                        write_state(Path(folder) / "nonfinite", {**error.evidence, "error": str(error)})
+                        at = {"epoch": progress.epoch, "step": progress.step, "error": str(error)}
+                        write_state(Path(folder) / "nonfinite", error.evidence | at)
                     raise
                 roll_back(error)
                 continue

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from truestep.code import is_code, load_code
 from truestep.errors import InputError, did_you_mean
+from truestep.fused import FusedAdam, FusedAdamW, spare_compiler
 from truestep.patterns import check_patterns, matches
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def build_optimizer(
     if not any(p.requires_grad for p in parameters):
         raise InputError("model: expected parameters to train, found none: all are frozen, or there are none.")
 
+    spare_compiler()
     lr = DEFAULT_LR.get(name) if lr is None else lr
     decay = DEFAULT_WEIGHT_DECAY.get(name, 0.0) if weight_decay is None else weight_decay
     fused = all(p.is_floating_point() and p.device.type in FUSED_DEVICES for p in parameters)
@@ -138,7 +140,9 @@ def build_optimizer(
             fused &= all(p.requires_grad for p in parameters)  # torch's fused SGD fails when one is unfrozen later
             make, settings = SGD, {"momentum": momentum, "nesterov": nesterov, "fused": fused}
         case "adam" | "adamw":
-            make, settings = Adam if name == "adam" else AdamW, {"fused": fused}
+            alike = len({(p.device, p.dtype) for p in parameters}) == 1
+            kinds = (FusedAdam, FusedAdamW) if fused and alike else (Adam, AdamW)
+            make, settings = kinds[name == "adamw"], {"fused": fused}
         case "rmsprop":
             make, settings = RMSprop, {}
         case "lbfgs":

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from truestep.errors import InputError, did_you_mean
 
@@ -143,7 +143,7 @@ class TrainChoices:
     )
     batch_size: int = choice(32, "examples a batch", short="batch-size", least=1)
     accumulate: int = choice(1, "batches an update", short="accumulate", least=1)
-    micro_batch: int | str | None = choice(
+    micro_batch: int | Literal["auto"] | None = choice(
         None,
         "examples that go through the model at a time, with the same gradient; auto finds out what fits into memory",
         short="micro-batch",
@@ -296,11 +296,14 @@ def short_names() -> dict[str, str]:
 
 def _fit(value: Any, kind: Any, bounds: Mapping[str, Any], where: str) -> Any:
     """Return the value as `kind`, or raise InputError saying what was expected."""
-    if isinstance(kind, UnionType):
+    if get_origin(kind) in (Union, UnionType):
         kinds = [part for part in get_args(kind) if part is not type(None)]
         if value is None and len(kinds) < len(get_args(kind)):
             return None
-        kind = cast("Any", str if str in kinds and isinstance(value, str) else kinds[0])
+        words = [part for part in kinds if part is str or get_origin(part) is Literal]
+        if isinstance(value, str) and words and value not in (get_args(words[0]) or (value,)):
+            raise InputError(f"{where}: expected a number or {' or '.join(get_args(words[0]))}, found {value!r}.")
+        kind = cast("Any", words[0] if words and isinstance(value, str) else kinds[0])
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             hint = did_you_mean(str(value), get_args(kind))

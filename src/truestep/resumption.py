@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from truestep import checkpoint, distributed, folder
 from truestep.code import file_of, is_code
 from truestep.errors import InputError, RefusedError
-from truestep.recipe import Recipe
+from truestep.recipe import Recipe, short_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import torch
 
@@ -33,6 +33,11 @@ HARMLESS = (  # what changes no bit, or only as another device does
     "data.workers",
 )
 NAMES_OF_CODE = ("data.source", "augment.transform", "model.name", "optimizer.name")
+CONTENT = ("data_sha256", *(f"code_sha256.{full}" for full in NAMES_OF_CODE))  # another one makes it another run
+CIRCUMSTANCES = (  # others change the bits, and not what is learnt
+    *("versions.torch", "versions.numpy", "versions.truestep", "cpu_capability"),
+    *("device", "gpus", "threads", "processes"),
+)
 
 
 def begun(path: Path) -> bool:
@@ -61,6 +66,18 @@ def sum_of(asked: Recipe) -> str:
 def has_checkpoint(path: Path) -> bool:
     """Whether there is one, whole or not; a run that was stopped before its first one begins anew."""
     return bool(checkpoint.newest_first(path / "checkpoints"))
+
+
+def check_code_is_said(recipe: Recipe, said: Mapping[str, Any], path: Path | str | None) -> None:
+    """Refuse to run code that only a file names: whoever starts a run says what code it may run."""
+    named = {full: value for full in NAMES_OF_CODE if is_code(value := recipe.get(full) or "")}
+    given = {short_names().get(name.replace("-", "_"), name): value for name, value in said.items()}
+    for full, value in named.items():
+        if full not in given:
+            option = "as the source" if full == "data.source" else f"with --{full} {value}"
+            raise RefusedError(
+                f"{path}: {full} names code, {value}. A file's word is not enough to run it: say it {option}."
+            )
 
 
 def check_choices(before: Recipe, now: Recipe, *, anyway: bool, say: Callable[[str], None]) -> None:
@@ -100,38 +117,44 @@ def circumstances(recipe: Recipe, data: Data, device: torch.device) -> dict[str,
     }
 
 
-def check_circumstances(
-    path: Path, now: dict[str, Any], *, anyway: bool, say: Callable[[str], None]
-) -> dict[str, list[Any]]:
-    """Say what is no longer as it was, and return it: {"threads": [2, 4]}.
-
-    Raises:
-        RefusedError: the data or the code is another, and not `anyway`.
-    """
+def changes(path: Path, now: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return what is no longer as it was when the run last went on: {"threads": [2, 4]}; data and code come first."""
     before = folder.read_json(path / "environment.json")
     for change in before.get("resumed", ()):
         for name, (_, became) in change["changed"].items():
             _put(before, name, became)
     changed: dict[str, list[Any]] = {}
-    for name in ("data_sha256", *(f"code_sha256.{full}" for full in NAMES_OF_CODE)):
+    for name in (*CONTENT, *CIRCUMSTANCES):
         was, found = _get(before, name), _get(now, name)
-        if was == found:
-            continue
-        full = name.partition(".")[2]
-        what = "the data is" if name == "data_sha256" else f"the code of {full} is"
-        if not anyway:
-            raise RefusedError(
-                f"{path}: {what} no longer what this run began with. Start a new run, or say --resume-anyway."
-            )
-        say(f"{what} no longer what this run began with")
-        changed[name] = [was, found]
-    bits = ("versions.torch", "versions.numpy", "versions.truestep", "cpu_capability", "device", "gpus", "threads")
-    for name in (*bits, "processes"):
-        was, found = _get(before, name), _get(now, name)
-        if was != found and was is not None:
+        if was != found and (was is not None or name in CONTENT):
             changed[name] = [was, found]
-            say(f"{name.removeprefix('versions.')} {found}, was {was}: the run goes on, but not to the same bits")
     return changed
+
+
+def check_circumstances(
+    path: Path, now: dict[str, Any], *, anyway: bool, say: Callable[[str], None]
+) -> dict[str, list[Any]]:
+    """Say what is no longer as it was, and return it.
+
+    Raises:
+        RefusedError: the data or the code is another, and not `anyway`.
+    """
+    changed = changes(path, now)
+    for name, (was, found) in changed.items():
+        if name not in CONTENT:
+            say(f"{name.removeprefix('versions.')} {found}, was {was}: the run goes on, but not to the same bits")
+        elif anyway:
+            say(f"{what_is(name)} no longer what this run began with")
+        else:
+            raise RefusedError(
+                f"{path}: {what_is(name)} no longer what this run began with. Start a new run, or say --resume-anyway."
+            )
+    return changed
+
+
+def what_is(name: str) -> str:
+    """Say in words which content it is: "the data is"."""
+    return "the data is" if name == "data_sha256" else f"the code of {name.removeprefix('code_sha256.')} is"
 
 
 def note(path: Path, now: dict[str, Any], changed: dict[str, list[Any]]) -> None:

@@ -7,69 +7,49 @@ import shutil
 import signal
 import sys
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.utils.data import IterableDataset
 
-from truestep import distributed, folder, models, overview, resumption
-from truestep.batches import Batches, StreamedBatches, number_of
-from truestep.code import call_code, is_code, load_code
+from truestep import distributed, folder, overview, resumption
+from truestep.assembly import EPOCHS, Assembled, Plan, assemble, held_out_batches, plan, same_data
+from truestep.batches import number_of
+from truestep.code import call_code, is_code
 from truestep.data import (
-    ArrayEncoder,
-    Augment,
     Data,
     ImageEncoder,
     PixelEncoder,
-    Split,
-    StreamEncoder,
     Table,
     TableEncoder,
     TextEncoder,
-    Transformed,
-    check_iterable,
-    load,
     with_targets,
 )
-from truestep.device import Precision, choose, choose_threads, reproducible
+from truestep.device import Precision, choose, reproducible
 from truestep.doctor.beginning import Beginning
 from truestep.doctor.report import as_json, in_a_line
-from truestep.dropout import key_dropout
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError, TruestepError
 from truestep.evaluation import measure
 from truestep.listing import harmless
 from truestep.loop import Fitted, fit
-from truestep.metrics import higher_is_better, why_undefined
-from truestep.objectives import Binary, Multiclass, Multilabel, NextToken, Objective, Regression
-from truestep.optimizers import DEFAULT_LR, DEFAULT_WEIGHT_DECAY, build_optimizer, build_schedule
-from truestep.preconditions import check_heeded, check_monitor
-from truestep.prediction import Predictor, preparation
-from truestep.progress import Counter
-from truestep.recipe import Recipe, short_names
+from truestep.metrics import why_undefined
+from truestep.objectives import Objective
+from truestep.preconditions import check_heeded
+from truestep.prediction import Predictor
+from truestep.recipe import Recipe
 from truestep.report import write_report
-from truestep.resumption import NAMES_OF_CODE
 from truestep.signals import Signals, Stopped, exit_code, handled
-from truestep.transfer import Frozen, freeze, initialise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator
 
     import polars as pl
-    from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler
 
     from truestep.data import Target
     from truestep.doctor.report import Report
-    from truestep.keyed import Keys
     from truestep.objectives import Metrics
-
-
-EPOCHS = 30  # of a run that is not told how many; see benchmarks/results.md
-LEAST_EXAMPLES = 32_000  # that it sees all the same: 1,000 updates of the usual batch
-TEXT_EPOCHS = 5  # of learning the next token: a text has an example at each of its tokens
 
 
 @dataclass
@@ -146,7 +126,7 @@ def train(
     elif source is not None:
         said["data.source"] = ""
     if not isinstance(recipe, Recipe):
-        _check_code_is_said(made, said, recipe)
+        resumption.check_code_is_said(made, said, recipe)
     made = made.changed(said)
     asked = resumption.sum_of(made)
     if resume is not None:
@@ -190,30 +170,9 @@ def _run(
     doctor: bool,
 ) -> Run:
     say = say if distributed.is_main() else lambda _: None
-    data = load_data(recipe, source, show=show)
+    planned = plan(recipe, source, device, show=show, say=say)
+    recipe, data, objective = planned.recipe, planned.data, planned.objective
     path = path or folder.fresh_name(data.name)
-    if isinstance(data.train.examples, IterableDataset):
-        check_iterable(
-            cast("IterableDataset[Any]", data.train.examples),
-            valid=data.valid,
-            shuffled=recipe.objective.balance == "sampler",
-            num_workers=recipe.data.workers,
-            world_size=distributed.world_size(),
-            max_steps=recipe.train.max_steps,
-        )
-    check_heeded(recipe, data.target.task)
-    objective = choose_objective(recipe, data)
-    check_monitor(objective, recipe.train.monitor)
-    recipe = resolve(recipe, data, device)
-    size = count_weights(recipe)
-    if not size:
-        raise InputError(f"model '{recipe.model.name}': expected weights to learn, found none.")
-    threads, reason = choose_threads(size, recipe.run.threads)
-    recipe = recipe.changed({"run.threads": threads})
-    for sentence in data.facts.notes:
-        say(sentence)
-    say(f"objective {objective.name}: {data.target.reason}")
-    say(f"model {recipe.model.name}: {size:,} parameters on {device}, CPU threads: {threads} ({reason})")
 
     changed: dict[str, list[Any]] = {}
     known = resumption.circumstances(recipe, data, device) | {"asked_sha256": asked}
@@ -224,65 +183,68 @@ def _run(
         changed = resumption.check_circumstances(path, known, anyway=anyway, say=say)
 
     with (
-        reproducible(recipe.run.seed, threads),
+        reproducible(recipe.run.seed, recipe.run.threads),
         Beginning(enabled=doctor and distributed.is_main(), tell=_told(show=show)) as beginning,
     ):
-        model = models.build(recipe.model.name, recipe.model.args, trusted=True)
-        if recipe.model.init and not goes_on:
-            initialise(model, Path(recipe.model.init), say)
-        if recipe.train.keyed_dropout:
-            key_dropout(model, recipe.run.seed)
-        frozen = freeze(model, recipe.model.freeze) if recipe.model.freeze else None
-        model.to(device)
-        predictor = Predictor(
-            model,
-            {"name": recipe.model.name, "args": recipe.model.args},
-            objective,
-            data.encoder,
-            data.target,
-            recipe.train.precision,
-            threads,
-        )
-        train = _training_batches(data, recipe, device)
-        held_out = {name: _held_out(predictor, data.splits[name]) for name in ("valid", "test") if data.splits[name]}
-        optimizer, scheduler = _optimizer(recipe, model, number_of(train))
-        precision = Precision.of(recipe.train.precision, device)
-        before_epoch, stop, batches = _unfreezing(frozen, recipe), _stop_at(signals), number_of(train)
+        made = assemble(planned, fresh=not goes_on, say=say)
+        stop, batches = _stop_at(signals), number_of(made.train)
         beginning.epoch_has(None if batches is None else -(-batches // recipe.train.accumulate))
 
         def epoch_begins(epoch: int) -> None:
             beginning.epoch_begins()
-            before_epoch(epoch)
+            made.before_epoch(epoch)
 
         if goes_on:
             resumption.check_not_back(path, recipe)
         with _opened(path, recipe, known, changed, resume=resume, goes_on=goes_on):
             with signals.noted():
-                fitted = fit(
-                    distributed.wrap(model), train, held_out.get("valid"), objective, optimizer,
-                    epochs=recipe.train.epochs or EPOCHS, max_steps=recipe.train.max_steps or math.inf,
-                    max_minutes=recipe.train.max_minutes, scheduler=scheduler, accumulate=recipe.train.accumulate,
-                    max_grad_norm=recipe.train.max_grad_norm, max_grad_value=recipe.train.max_grad_value,
-                    precision=precision, ema_decay=recipe.train.ema_decay, monitor=recipe.train.monitor,
-                    patience=recipe.train.patience, on_nonfinite=recipe.train.on_nonfinite,
-                    micro_batch=recipe.train.micro_batch, folder=path,
-                    resume=goes_on, save_seconds=recipe.run.save_seconds,
-                    save_steps=recipe.run.save_steps or math.inf, keep=recipe.run.keep_checkpoints,
-                    log_every=recipe.run.log_every, show=show,
+                fitted = learn(
+                    planned, made, path, resume=goes_on, show=show,
                     stop=lambda: beginning.updated() or stop(), before_epoch=epoch_begins,
                 )  # fmt: skip
             beginning.end()
-            if "valid" in held_out and not fitted.best.epoch:
-                _refuse_monitor(path, recipe, data, *measure(model, held_out["valid"], objective, precision=precision))
-            figures = {
-                name: _figures(objective, data.target, *measure(model, batches, objective, precision=precision))
-                for name, batches in held_out.items()
+            precision = Precision.of(recipe.train.precision, device)
+            figures_of = {
+                name: measure(made.model, batches, objective, precision=precision)
+                for name, batches in made.held_out.items()
             }
-            results = _results(recipe, data, fitted, figures, size)
+            if "valid" in made.held_out and not fitted.best.epoch:
+                _refuse_monitor(path, recipe, data, *figures_of["valid"])
+            figures = {name: _figures(objective, data.target, *found) for name, found in figures_of.items()}
+            results = _results(recipe, data, fitted, figures, planned.size)
             results["doctor"] = None if beginning.report is None else as_json(beginning.report)
             if distributed.is_main():
-                _write(path, predictor, data, recipe, fitted, results)
-    return Run(path, recipe, predictor, results)
+                _write(path, made.predictor, data, recipe, fitted, results)
+    return Run(path, recipe, made.predictor, results)
+
+
+def learn(planned: Plan, made: Assembled, path: Path, **options: Any) -> Fitted:
+    """Fit what was assembled as its recipe says. `options` of `fit` come before those of the recipe."""
+    train, run = planned.recipe.train, planned.recipe.run
+    chosen: dict[str, Any] = {
+        "epochs": train.epochs or EPOCHS,
+        "max_steps": train.max_steps or math.inf,
+        "max_minutes": train.max_minutes,
+        "scheduler": made.scheduler,
+        "accumulate": train.accumulate,
+        "max_grad_norm": train.max_grad_norm,
+        "max_grad_value": train.max_grad_value,
+        "precision": Precision.of(train.precision, planned.device),
+        "ema_decay": train.ema_decay,
+        "monitor": train.monitor,
+        "patience": train.patience,
+        "on_nonfinite": train.on_nonfinite,
+        "micro_batch": train.micro_batch,
+        "save_seconds": run.save_seconds,
+        "save_steps": run.save_steps or math.inf,
+        "keep": run.keep_checkpoints,
+        "log_every": run.log_every,
+        "before_epoch": made.before_epoch,
+    }
+    return fit(
+        distributed.wrap(made.model), made.train, made.held_out.get("valid"), planned.objective, made.optimizer,
+        folder=path, **chosen | options,
+    )  # fmt: skip
 
 
 def _write(
@@ -308,84 +270,6 @@ def _told(*, show: bool) -> Callable[[Report], None]:
             print(harmless(f"doctor: {in_a_line(one)}", 10_000), file=sys.stderr)
 
     return tell
-
-
-def _check_code_is_said(recipe: Recipe, said: Mapping[str, Any], path: Path | str | None) -> None:
-    """Refuse to run code that only a file names: whoever starts a run says what code it may run."""
-    named = {full: value for full in NAMES_OF_CODE if is_code(value := recipe.get(full) or "")}
-    given = {short_names().get(name.replace("-", "_"), name): value for name, value in said.items()}
-    for full, value in named.items():
-        if full not in given:
-            option = "as the source" if full == "data.source" else f"with --{full} {value}"
-            raise RefusedError(
-                f"{path}: {full} names code, {value}. A file's word is not enough to run it: say it {option}."
-            )
-
-
-def choose_objective(recipe: Recipe, data: Data) -> Objective:
-    """Return the objective that the data's target asks for, with the recipe's details."""
-    choices = recipe.objective
-    targets = (data.train if len(data.train) else data.valid).targets  # nobody has read all of a stream's
-    if data.target.has_classes and len(targets) and bool((targets == targets[0]).all()):
-        only = (data.target.class_names or ())[int(targets[0])]
-        raise InputError(f"target: expected at least two classes to train on, found '{only}' in every training row.")
-    match data.target.task:
-        case "multiclass":
-            weights = None
-            if choices.balance == "weights":  # as scikit-learn: N / (C * count)
-                counts = targets.bincount(minlength=data.target.num_outputs).double().clamp(min=1)
-                weights = tuple((len(targets) / (len(counts) * counts)).tolist())
-            return Multiclass(data.target.num_outputs, weights, choices.label_smoothing)
-        case "binary":
-            positives = int(targets.sum())
-            balanced = choices.balance == "weights"
-            return Binary(positive_weight=(len(targets) - positives) / positives if balanced else 1.0)
-        case "multilabel":
-            return Multilabel(data.target.num_outputs)
-        case "next-token":
-            return NextToken(data.target.num_outputs)
-        case _:
-            return Regression.of(targets, choices.loss)
-
-
-def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
-    """Return the recipe with what was chosen in place of every "auto" and every value left out."""
-    spec = data.encoder.spec
-    name = models.choose(spec) if recipe.model.name == "auto" else recipe.model.name
-    optimizer = recipe.optimizer.name
-    lr = DEFAULT_LR.get(optimizer)
-    if lr is not None and optimizer in ("adam", "adamw"):
-        lr *= models.FASTER.get(name, 1.0)
-    known = {
-        "train.epochs": recipe.train.epochs or _enough_epochs(data),
-        "optimizer.lr": recipe.optimizer.lr or lr,
-        "optimizer.weight_decay": DEFAULT_WEIGHT_DECAY.get(optimizer, 0.0)
-        if recipe.optimizer.weight_decay is None and optimizer in DEFAULT_LR
-        else recipe.optimizer.weight_decay,
-    }
-    encoder = data.encoder
-    if isinstance(encoder, TextEncoder | StreamEncoder):
-        known |= {"data.tokenizer": encoder.tokenizer.to_json()["name"], "data.length": encoder.length}
-    if isinstance(encoder, ImageEncoder) and encoder.height == encoder.width:
-        known |= {"data.image_size": encoder.height}
-    return recipe.changed(
-        {
-            "data.target": None if isinstance(data.encoder, ArrayEncoder) else data.target.name,  # arrays name none
-            "objective.name": data.target.task,
-            "model.name": name,
-            "model.args": models.arguments_for(name, data.encoder.spec, data.target.num_outputs, recipe.model.args),
-            "run.device": str(device) if distributed.world_size() == 1 else device.type,
-            **known,
-        }
-    )
-
-
-def _enough_epochs(data: Data) -> int:
-    """Return the usual number of epochs, or more where there are so few examples that a model would learn too little."""
-    if data.target.task == "next-token":
-        return TEXT_EPOCHS
-    examples = len(data.train)  # 0 of a stream, which nobody has counted
-    return max(EPOCHS, -(-LEAST_EXAMPLES // examples)) if examples else EPOCHS
 
 
 def evaluate_folder(
@@ -417,7 +301,7 @@ def evaluate_folder(
         data = same_data(path, recipe)
         if not len(part := data.splits[split]):
             raise InputError(f"split: this run has no {split} rows.")
-        batches = _held_out(predictor, part)
+        batches = held_out_batches(predictor, part)
         return {"split": split} | _figures(predictor.objective, predictor.target, *predictor.measure(batches))
     labelled = call_code(source, "data") if is_code(source) else source
     if isinstance(
@@ -455,131 +339,6 @@ def _code_refused(path: Path, recipe: Recipe, instead: str) -> RefusedError:
     return RefusedError(
         f"{path}: its data comes from code, {recipe.data.source}. A folder's word is not enough to run it: {instead}"
     )
-
-
-def same_data(path: Path, recipe: Recipe, *, show: bool = False) -> Data:
-    """Read the data of a run again, if it is still what it was."""
-    data = load_data(recipe, recipe.data.source, show=show)
-    if folder.read_json(path / "environment.json").get("data_sha256") != resumption.fingerprint(data):
-        raise RefusedError(f"{recipe.data.source}: no longer the data that {path} was trained on.")
-    return data
-
-
-def load_data(recipe: Recipe, source: Any, *, show: bool = False) -> Data:
-    """Read and split the data as the recipe says."""
-    if isinstance(source, str) and is_code(source):
-        source = call_code(source, "data")
-    with Counter("reading", enabled=show and distributed.is_main()) as counter:
-        return load(source, recipe.data, task=recipe.objective.name, seed=recipe.run.seed, progress=counter)
-
-
-def count_weights(recipe: Recipe) -> int:
-    """Return how many weights the model has, without making them where that is possible."""
-    try:
-        with torch.device("meta"):
-            model = models.build(recipe.model.name, recipe.model.args, trusted=True)
-    except InputError:
-        if not is_code(recipe.model.name):
-            raise
-        model = models.build(recipe.model.name, recipe.model.args, trusted=True)  # not every one can do without values
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _unfreezing(frozen: Frozen | None, recipe: Recipe) -> Callable[[int], None]:
-    """Return what `fit` calls before each epoch: weights are let go from the chosen one on."""
-    begins = recipe.model.unfreeze_epoch
-    if begins is not None and frozen is None:
-        raise InputError("model.unfreeze_epoch: expected frozen weights, found none. Say which: --freeze PATTERN.")
-    if begins is not None and distributed.world_size() > 1:
-        raise InputError("model.unfreeze_epoch: can't be done in several processes, which agree on gradients at first.")
-
-    def before_epoch(epoch: int) -> None:
-        if frozen is not None and begins is not None and epoch + 1 >= begins:
-            frozen.unfreeze()
-
-    return before_epoch
-
-
-def _transform(data: Data, recipe: Recipe) -> Callable[[Any, Keys], Any] | None:
-    """Return what happens to a training batch on its way to the model: it is augmented, and prepared as any other."""
-    choices = {name: value for name, value in asdict(recipe.augment).items() if name != "transform"}
-    prepare = preparation(data.encoder)
-    if not any(choices.values()):
-        return prepare
-    if data.encoder.spec["kind"] != "image":
-        chosen = ", ".join(f"augment.{name}" for name, value in choices.items() if value)
-        raise InputError(f"{chosen}: expected images to change, found inputs of kind {data.encoder.spec['kind']}.")
-    if (recipe.augment.colour or recipe.augment.random) and prepare is None:
-        raise InputError("augment.colour, augment.random: expected image files, whose values are known to be 0 to 255.")
-    classes = data.target.num_outputs if data.target.task == "multiclass" else 0
-    augment = Augment(**choices, num_classes=classes)
-
-    def transform(batch: Any, keys: Keys) -> Any:
-        changed = augment(batch, keys)
-        return changed if prepare is None else prepare(changed, keys)
-
-    return transform
-
-
-def _training_batches(data: Data, recipe: Recipe, device: torch.device) -> Batches | StreamedBatches:
-    split, weights = data.train, None
-    examples = split.examples
-    if isinstance(examples, IterableDataset):
-        return StreamedBatches(
-            examples,
-            recipe.train.batch_size,
-            seed=recipe.run.seed,
-            device=device,
-            num_workers=recipe.data.workers,
-        )
-    if recipe.augment.transform:
-        examples = Transformed(examples, load_code(recipe.augment.transform), recipe.augment.transform)
-    if recipe.objective.balance == "sampler" and data.target.has_classes:
-        counts = split.targets.bincount(minlength=len(data.target.class_names or ())).double()
-        weights = 1 / counts.clamp(min=1)[split.known]
-    return Batches(
-        examples,
-        recipe.train.batch_size,
-        shuffle=True,
-        seed=recipe.run.seed,
-        device=device,
-        num_workers=recipe.data.workers,
-        rows=split.rows,
-        names=split.names,
-        lengths=split.lengths,
-        weights=weights,
-        transform=_transform(data, recipe),
-    )
-
-
-def _held_out(predictor: Predictor, split: Split) -> Batches:
-    return predictor.batches(split.examples, rows=split.rows, names=split.names, lengths=split.lengths)
-
-
-def _optimizer(recipe: Recipe, model: nn.Module, batches: int | None) -> tuple[Optimizer, LRScheduler]:
-    choices, schedule = recipe.optimizer, recipe.schedule
-    optimizer = build_optimizer(
-        choices.name,
-        model,
-        lr=choices.lr,
-        weight_decay=choices.weight_decay,
-        momentum=choices.momentum,
-        nesterov=choices.nesterov,
-        lrs=choices.lrs,
-        args=choices.args,
-    )
-    epochs = recipe.train.epochs or EPOCHS
-    planned = math.inf if batches is None else -(-batches // recipe.train.accumulate) * epochs
-    total = int(min(planned, recipe.train.max_steps or planned))
-    scheduler = build_schedule(
-        schedule.name,
-        optimizer,
-        total_steps=total,
-        warmup_steps=0 if schedule.name == "plateau" else int(schedule.warmup * total),
-        args=schedule.args,
-        mode="max" if higher_is_better(recipe.train.monitor) else "min",
-    )
-    return optimizer, scheduler
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import shutil
 import warnings
@@ -167,6 +169,11 @@ def test_a_damaged_one_does_not_push_a_whole_one_out(saved):
 
 def test_a_newer_format_is_refused_and_not_passed_over(saved):
     manifest = saved / "step-00000003" / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 2'))
+    content = json.loads(manifest.read_text()) | {"format": 2}
+    manifest.write_text(json.dumps(content))
+    assert loaded(saved)[0] == 2  # it does not add up: damaged, as after a flipped bit
+    del content["sha256"]
+    content["sha256"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    manifest.write_text(json.dumps(content))
     with pytest.raises(RefusedError, match=r"expected format 1, found 2\. Update truestep"):
         loaded(saved)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from truestep import folder, run
+from truestep import assembly, folder
 from truestep.code import is_code
 from truestep.device import choose, choose_threads, reproducible
 from truestep.eject import check, options, sources
@@ -20,6 +20,10 @@ from truestep.eject.writing import script_of
 from truestep.errors import InputError, RefusedError
 from truestep.preconditions import check_heeded
 from truestep.recipe import Recipe
+from truestep.resumption import NAMES_OF_CODE
+
+if TYPE_CHECKING:
+    from truestep.data import Data
 
 __all__ = ["eject"]
 
@@ -58,11 +62,13 @@ def eject(
     if path is not None:
         _check_repeats(Path(path), before, chosen)
     device = choose(chosen.run.device)
-    data = run.same_data(Path(path), chosen) if path is not None else run.load_data(chosen, chosen.data.source)
+    data = (
+        assembly.same_data(Path(path), chosen) if path is not None else assembly.load_data(chosen, chosen.data.source)
+    )
     check_heeded(chosen, data.target.task)
-    objective = run.choose_objective(chosen, data)
-    resolved = run.resolve(chosen, data, device)
-    size = run.count_weights(resolved)
+    objective = assembly.choose_objective(chosen, data)
+    resolved = assembly.resolve(chosen, data, device)
+    size = assembly.count_weights(resolved)
     resolved = resolved.changed({"run.threads": choose_threads(size, resolved.run.threads)[0]})
     options.check(resolved, data.target.task)
     check_trains(resolved)
@@ -84,7 +90,7 @@ def _check_out(out: Path) -> None:
 
 def _check_code_is_said(recipe: Recipe, said: Mapping[str, Any], file: Path | None) -> None:
     """Refuse to run code that only a file names: whoever ejects says what code it may run."""
-    for full in run.NAMES_OF_CODE if file is not None else ():
+    for full in NAMES_OF_CODE if file is not None else ():
         value = recipe.get(full) or ""
         if is_code(value) and said.get(full) != value:
             option = "source" if full == "data.source" else full
@@ -117,7 +123,7 @@ def _check_neighbours(recipe: Recipe, out: Path) -> None:
             raise InputError(f"{name}: expected a name that Python can import, to eject a script that does.")
 
 
-def _write(out: Path, text: str, source: sources.Source, recipe: Recipe, data: run.Data) -> None:
+def _write(out: Path, text: str, source: sources.Source, recipe: Recipe, data: Data) -> None:
     """Write the script, and take it away again if its data are not the run's."""
     beside = out.parent / source.copied.name if source.copied else None
     if beside and beside.exists() and source.copied and beside.read_bytes() != source.copied.read_bytes():
