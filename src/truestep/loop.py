@@ -31,7 +31,9 @@ from truestep.errors import InputError, Interrupted, NonFiniteError
 from truestep.evaluation import evaluate
 from truestep.folder import MetricsLog
 from truestep.fused import scale_down, total_norm
+from truestep.hits import Hits
 from truestep.metrics import RunningMean
+from truestep.nest import map_tensors
 from truestep.nonfinite import (
     ROLLBACKS,
     explain,
@@ -57,6 +59,7 @@ class Step:
     grad_norm: Tensor  # () L2 norm of all gradients, before clipping
     lr: float  # of the first parameter group, as used in this update
     skipped: bool  # whether the update was left out, because its numbers were not finite
+    outputs: list[tuple[Any, Any]]  # (outputs, targets) of each batch, if they were to be kept
 
 
 def train_steps(
@@ -73,6 +76,7 @@ def train_steps(
     max_grad_value: float = math.inf,
     on_nonfinite: str = "stop",
     micro_batch: Splitting | int | str | None = None,
+    keep_outputs: bool = False,
     step: int = 0,
 ) -> Iterator[Step]:
     """Train on `batches` once, yielding after every optimizer update.
@@ -92,6 +96,7 @@ def train_steps(
             been there.
         micro_batch: examples of a batch that go through the model at a time, with the same gradient to rounding; "auto"
             finds out what fits into memory; a `Splitting` is one that should outlive this call.
+        keep_outputs: have each `Step` hold what the model said, for metrics, until the next one comes.
         step: how many updates came before, for dropout that draws by key.
 
     Raises:
@@ -113,10 +118,12 @@ def train_steps(
     for group, count in accumulated(map(objective.unpack, batches), accumulate, objective.count):
         before = [buffer.clone() for buffer in buffers]  # batch norm writes to them in forward, before we can object
         random_before = drawn(parameters[0].device)
+        said: list[tuple[Any, Any]] = []
 
         def gradients() -> Tensor:
             optimizer.zero_grad()  # 1. forget the last gradients
             losses: list[Tensor] = []
+            said.clear()
             for inputs, targets, last in splitting.pieces(group, step):
                 with distributed.synced(model, now=last) if parallel else nullcontext():
                     with autocast:
@@ -124,6 +131,8 @@ def train_steps(
                         loss = objective.loss_sum(outputs, targets) / count  # 3. loss: how wrong is it?
                     scaler.scale(loss).backward()  # 4. backward: which way is less wrong?
                 losses.append(loss.detach())
+                if keep_outputs:
+                    said.append((map_tensors(torch.detach, outputs), targets))
             loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
             loss = distributed.all_mean(loss) if parallel else loss
             if isinstance(optimizer, LBFGS) and not math.isfinite(loss):  # L-BFGS would step on it before we could look
@@ -176,7 +185,8 @@ def train_steps(
                 ema.update_parameters(distributed.unwrap(model))
             if scheduler and not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()
-        yield Step(len(group), loss, count * distributed.world_size() if parallel else count, grad_norm, lr, skipped)
+        counted = count * distributed.world_size() if parallel else count
+        yield Step(len(group), loss, counted, grad_norm, lr, skipped, said)
 
 
 @dataclass
@@ -269,12 +279,13 @@ def fit(
     ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay else None
     kept = ema.module if ema else bare  # evaluated, compared, and left in `model` at the end
     best, mean, progress, history = Best(monitor, patience), RunningMean(), Progress(), list[dict[str, Any]]()
+    hits, has_answers = Hits(objective), type(objective).right is not Objective.right
     recent: list[Step] = []  # steps whose tensors nobody has read yet
 
     splitting = Splitting.of(micro_batch, model)
 
     parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
-    checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean, "splitting": splitting}, keep)
+    checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean, "hits": hits, "splitting": splitting}, keep)
     if resume:
         progress = Progress(**checkpoints.restore())
         progress.stopped = _reason_to_stop(progress, best, epochs, max_steps)
@@ -288,6 +299,7 @@ def fit(
     def save(*, wait: bool = True) -> None:
         nonlocal saved
         read_losses(recent, mean)  # weights that are not finite reach no checkpoint
+        hits.gather()
         checkpoints.save(asdict(progress) | {"log_size": log.size}, wait=wait, first=log.sync)
         saved = progress.step, time.monotonic()
 
@@ -301,6 +313,7 @@ def fit(
         recent.clear()
         if failed.epoch != progress.epoch:
             mean.clear()
+            hits.clear()
         late = error.batches_ago > 0
         batch = failed.batch + (0 if late else accumulate)
         log.write({"kind": "rollback", **_at(progress), "to_step": progress.step, "error": str(error)})
@@ -321,14 +334,16 @@ def fit(
                         model, () if progress.stopped else batches, objective, optimizer,
                         scheduler=scheduler, ema=ema, precision=precision, accumulate=accumulate,
                         max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
-                        micro_batch=splitting, step=progress.step,
+                        micro_batch=splitting, keep_outputs=has_answers, step=progress.step,
                     ):  # fmt: skip
                         progress.batch, progress.seconds = progress.batch + step.batches, time.monotonic() - begun
                         if step.skipped:
                             progress.skipped += 1
                         else:
                             progress.step += 1
+                            hits.add(step.outputs)
                             recent.append(step)
+                        step.outputs.clear()  # which may be large
                         if progress.step % log_every == 0 and not step.skipped:
                             read_losses(recent, mean)
                             sums = _sums(bare, train)
@@ -371,6 +386,7 @@ def fit(
 
             improved = False
             row: dict[str, Any] = {"kind": "epoch", **_at(progress), "train_loss": mean.compute()}
+            row |= {f"train_{name}": value for name, value in hits.compute().items()}
             if valid is not None:
                 try:
                     metrics = evaluate(
@@ -385,6 +401,7 @@ def fit(
                     scheduler.step(row[monitor])
             if whole:
                 mean.clear()
+                hits.clear()
                 progress.epoch, progress.batch = progress.epoch + 1, 0
                 progress.stopped = progress.stopped or _reason_to_stop(progress, best, epochs, max_steps)
             progress.seconds = time.monotonic() - begun

@@ -85,6 +85,11 @@ class Objective:
         """Turn outputs into one answer each: a class, labels, or a value."""
         return outputs
 
+    def right(self, outputs: Any, targets: Any) -> Tensor | None:
+        """Return whether each answer is right: bool, of any shape; None where there is no such thing."""
+        del outputs, targets
+        return None
+
     def metrics(self, *, keep_rows: bool = False) -> Metrics | None:
         """Start a tally of metrics; None when there is nothing to report but the loss."""
         del keep_rows
@@ -154,6 +159,9 @@ class Multiclass(Objective):
     def predictions(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(1)
 
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor | None:
+        return None if targets.is_floating_point() else self.predictions(outputs) == targets  # None of soft ones
+
     def metrics(self, *, keep_rows: bool = False) -> Metrics:
         return MulticlassMetrics(self.num_classes, keep_rows=keep_rows)
 
@@ -189,6 +197,9 @@ class Binary(Objective):
     def predictions(self, outputs: Tensor) -> Tensor:
         return (outputs > 0).long().flatten()
 
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.predictions(outputs) == targets.flatten()
+
     def metrics(self, *, keep_rows: bool = False) -> Metrics:
         return BinaryMetrics(keep_rows=keep_rows)
 
@@ -221,6 +232,9 @@ class Multilabel(Objective):
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return (outputs > 0).long()
+
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.predictions(outputs) == targets
 
     def metrics(self, *, keep_rows: bool = False) -> Metrics:
         return MultilabelMetrics(self.num_labels, keep_rows=keep_rows)

@@ -57,7 +57,7 @@ def test_every_moment_of_two_saves(tmp_path, long):
     assert change > 60  # or nothing was counted
 
 
-STATE = ["model", "ema", "optimizer", "scheduler", "scaler", "best", "mean", "rng"]
+STATE = ["model", "ema", "optimizer", "scheduler", "scaler", "best", "mean", "hits", "rng"]
 PLACE = ["epoch", "batch", "step", "log_size"]
 
 
