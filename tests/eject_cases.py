@@ -144,7 +144,7 @@ ALONE = {  # which go together with nothing else, or only some of it
         "model.args": {"width": 8, "heads": 2, "layers": 1},
     },
 }
-QUICK = ("digits 0", "iris 1", "diabetes 2", "csv 3", "csv by group 4", "csv by time 5", "images 6", "text bag 7")
+QUICK = ("digits 0", "iris 1", "diabetes 2", "csv 3", "csv by group 4", "csv by time 6", "images 6", "text bag 7")
 QUICK += ("text transformer 8", "next token 9", "labels 0", "own model 1", "no validation")
 
 

@@ -1,11 +1,7 @@
-"""Train a model to tell classes apart.
+"""Train a model to tell classes apart: python plain.py FOLDER"""
 
-python plain.py --out FOLDER
-"""
-
-import argparse
 import math
-from functools import partial
+import sys
 from hashlib import blake2b
 from pathlib import Path
 
@@ -13,9 +9,8 @@ import numpy as np
 import polars as pl
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
 
 SEED = 0
 EPOCHS = 30
@@ -47,10 +42,6 @@ CATEGORICAL = ["island", "sex"]
 CARDINALITIES = [4, 3]
 
 
-def digest(content):
-    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
-
-
 def mixed(keys):
     """Scatter 64-bit keys evenly (the finaliser of SplitMix64)."""
     keys = keys + 0x9E3779B97F4A7C15
@@ -59,28 +50,28 @@ def mixed(keys):
     return keys ^ (keys >> 31)
 
 
+def digest(text):
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
 def hashed(name, column):
     """Return 64 bits for each value of a column."""
     if isinstance(column, pl.Series):
-        bits = [digest(word.encode()) if word else NO_VALUE for word in column]
+        bits = [digest(word) if word else NO_VALUE for word in column]
     else:
         bits = (column + 0.0).view(np.uint64)  # -0.0 counts as 0.0
-    return mixed(mixed(np.array(bits, dtype=np.uint64)) ^ digest(name.encode()))
-
-
-def split(keys):
-    """Put each row where a hash of what it holds says: added rows move no other."""
-    place = (mixed(keys ^ SALT) >> 11) * 2.0**-53  # in [0, 1)
-    where = np.where(place < TEST, 2, np.where(place < TEST + VALID, 1, 0))
-    return [torch.from_numpy(np.flatnonzero(where == part)) for part in range(3)]
+    return mixed(mixed(np.array(bits, dtype=np.uint64)) ^ digest(name))
 
 
 def load_data():
     frame = pl.read_csv(DATA, infer_schema=False, null_values=MISSING)
     columns = {name: frame[name].cast(pl.Float64).to_numpy() for name in NUMERIC}
     columns |= {name: frame[name] for name in CATEGORICAL}
+    # A row belongs where a hash of what it holds says: added rows move no other.
     keys = sum(hashed(name, column) for name, column in columns.items())
-    train, valid, test = split(keys)
+    place = (mixed(keys ^ SALT) >> 11) * 2.0**-53  # in [0, 1)
+    part = torch.from_numpy(np.digitize(place, [TEST, TEST + VALID]))
+    test, valid, train = [(part == number).nonzero()[:, 0] for number in range(3)]
     numeric = []
     for name in NUMERIC:  # scaled by what training rows say
         known = columns[name][train]
@@ -123,62 +114,53 @@ class MLP(nn.Module):
     def forward(self, numeric, categories):
         columns = zip(self.embeddings, categories.unbind(1))
         features = [embedding(column) for embedding, column in columns]
-        inputs = torch.cat([numeric, *features], 1)
-        return self.output(self.hidden(inputs))
+        return self.output(self.hidden(torch.cat([numeric, *features], 1)))
 
 
 def loss_sum(outputs, targets):
     return F.cross_entropy(outputs, targets, weight=CLASS_WEIGHTS, reduction="sum")
 
 
-def lr_factor(update, updates):
-    """Linear warm-up, then half a cosine down."""
-    warmup = int(WARMUP * updates)
-    if update < warmup:
-        return (update + 1) / (warmup + 1)
-    progress = (update - warmup) / (updates - warmup)
-    return (1 + math.cos(math.pi * progress)) / 2
-
-
 @torch.no_grad()
 def evaluate(model, numeric, categories, targets, rows):
-    """Mean loss and accuracy over these rows at once."""
+    """Mean loss and accuracy over these rows."""
     model.eval()
-    total = count = hits = 0.0
-    for part in rows.split(1024):
-        outputs = model(numeric[part], categories[part])
-        loss = loss_sum(outputs, targets[part])
-        total += loss.item()
-        hits += (outputs.argmax(1) == targets[part]).sum().item()
-        count += CLASS_WEIGHTS[targets[part]].sum().item()
+    outputs = model(numeric[rows], categories[rows])
+    total = loss_sum(outputs, targets[rows]).item()
+    hits = (outputs.argmax(1) == targets[rows]).sum().item()
+    count = CLASS_WEIGHTS[targets[rows]].sum().item()
     return {"loss": total / count, "accuracy": hits / len(rows)}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
-
+if __name__ == "__main__":
     torch.set_num_threads(1)  # the last bits of a sum depend on them
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(SEED)
+    path = Path(sys.argv[1], "model.safetensors")
+    path.parent.mkdir(parents=True, exist_ok=True)
     numeric, categories, targets, train, valid, test = load_data()
     model = MLP()
-    matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
-    others = [weight for weight in model.parameters() if weight.ndim < 2]
-    # Biases and norms don't decay.
-    groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    matrices = [weight for weight in model.parameters() if weight.ndim > 1]
+    biases = [weight for weight in model.parameters() if weight.ndim < 2]  # and norms
+    groups = [{"params": matrices}, {"params": biases, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
     updates = EPOCHS * math.ceil(len(train) / BATCH_SIZE)
-    scheduler = LambdaLR(optimizer, partial(lr_factor, updates=updates))
+    warmup = int(WARMUP * updates)
 
-    best, best_loss = {}, math.inf
-    epochs_since = 0
+    def lr_factor(update):
+        """Linear warm-up, then half a cosine down."""
+        if update < warmup:
+            return (update + 1) / (warmup + 1)
+        progress = (update - warmup) / (updates - warmup)
+        return (1 + math.cos(math.pi * progress)) / 2
+
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lr_factor)
+
+    best, epochs_since = math.inf, 0
     for epoch in range(EPOCHS):
         model.train()
-        # A generator of its own: the global one would shift every dropout mask.
-        order = np.random.default_rng([SEED, epoch]).permutation(len(train))
-        for rows in train[torch.from_numpy(order)].split(BATCH_SIZE):
+        order = train[np.random.default_rng([SEED, epoch]).permutation(len(train))]
+        for rows in order.split(BATCH_SIZE):
             optimizer.zero_grad()
             count = CLASS_WEIGHTS[targets[rows]].sum()
             outputs = model(numeric[rows], categories[rows])
@@ -188,22 +170,14 @@ def main():
             scheduler.step()
         metrics = evaluate(model, numeric, categories, targets, valid)
         print(f"epoch {epoch + 1}: valid_loss {metrics['loss']:.4f}")
-        if metrics["loss"] < best_loss:
-            best_loss = metrics["loss"]
-            # Copies: what state_dict returns goes on changing with the model.
-            best = {name: weight.clone() for name, weight in model.state_dict().items()}
-            epochs_since = 0
+        if metrics["loss"] < best:
+            best, epochs_since = metrics["loss"], 0
+            save_file(model.state_dict(), path)
         else:
             epochs_since += 1
         if epochs_since == PATIENCE:
             break
 
-    model.load_state_dict(best)
+    model.load_state_dict(load_file(path))
     for name, value in evaluate(model, numeric, categories, targets, test).items():
         print(f"test_{name} {value}")
-    out.mkdir(parents=True, exist_ok=True)
-    save_file(best, out / "model.safetensors")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,24 +1,17 @@
-"""Train a model to tell classes apart.
+"""Train a model to tell classes apart: python plain.py FOLDER"""
 
-python plain.py --out FOLDER
-"""
-
-import argparse
 import math
 import re
+import sys
 from collections import Counter
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.nn.utils import clip_grad_norm_
-from torch.nn.utils.rnn import pad_sequence
-from torch.optim.lr_scheduler import LambdaLR
 
 SEED = 0
 EPOCHS = 5
@@ -60,7 +53,7 @@ def load_data():
 
 
 def padded(texts, rows):
-    return pad_sequence([texts[row] for row in rows], batch_first=True)
+    return nn.utils.rnn.pad_sequence([texts[row] for row in rows], batch_first=True)
 
 
 class Bag(nn.Module):
@@ -83,58 +76,45 @@ class Bag(nn.Module):
         return self.output(total / weights.sum(1, keepdim=True).clamp(min=1))
 
 
-def loss_sum(outputs, targets):
-    return F.cross_entropy(outputs, targets, reduction="sum")
-
-
-def lr_factor(update, updates):
-    """Linear warm-up, then half a cosine down."""
-    warmup = int(WARMUP * updates)
-    if update < warmup:
-        return (update + 1) / (warmup + 1)
-    progress = (update - warmup) / (updates - warmup)
-    return (1 + math.cos(math.pi * progress)) / 2
-
-
 @torch.no_grad()
 def evaluate(model, texts, lengths, targets, rows):
-    """Mean loss and accuracy over these rows at once."""
+    """Mean loss and accuracy over these rows."""
     model.eval()
-    # Texts alike in length make a batch: less padding.
-    rows = rows[lengths[rows].argsort(stable=True)]
-    total = hits = 0.0
-    for part in rows.split(512):
-        outputs = model(padded(texts, part), lengths[part])
-        loss = loss_sum(outputs, targets[part])
-        total += loss.item()
-        hits += (outputs.argmax(1) == targets[part]).sum().item()
+    rows = rows[lengths[rows].argsort(stable=True)]  # less padding in a batch
+    outputs = model(padded(texts, rows), lengths[rows])
+    total = F.cross_entropy(outputs, targets[rows], reduction="sum").item()
+    hits = (outputs.argmax(1) == targets[rows]).sum().item()
     return {"loss": total / len(rows), "accuracy": hits / len(rows)}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
-
+if __name__ == "__main__":
     torch.set_num_threads(1)  # the last bits of a sum depend on them
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(SEED)
+    path = Path(sys.argv[1], "model.safetensors")
+    path.parent.mkdir(parents=True, exist_ok=True)
     texts, lengths, targets, train, valid, test = load_data()
     model = Bag()
-    matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
-    others = [weight for weight in model.parameters() if weight.ndim < 2]
-    # Biases and norms don't decay.
-    groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    matrices = [weight for weight in model.parameters() if weight.ndim > 1]
+    biases = [weight for weight in model.parameters() if weight.ndim < 2]  # and norms
+    groups = [{"params": matrices}, {"params": biases, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
     updates = EPOCHS * math.ceil(len(train) / BATCH_SIZE / ACCUMULATE)
-    scheduler = LambdaLR(optimizer, partial(lr_factor, updates=updates))
+    warmup = int(WARMUP * updates)
 
-    best, best_loss = {}, math.inf
+    def lr_factor(update):
+        """Linear warm-up, then half a cosine down."""
+        if update < warmup:
+            return (update + 1) / (warmup + 1)
+        progress = (update - warmup) / (updates - warmup)
+        return (1 + math.cos(math.pi * progress)) / 2
+
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lr_factor)
+
+    best = math.inf
     for epoch in range(EPOCHS):
         model.train()
-        # A generator of its own: the global one would shift every dropout mask.
-        order = np.random.default_rng([SEED, epoch]).permutation(len(train))
-        order = train[torch.from_numpy(order)]
+        order = train[np.random.default_rng([SEED, epoch]).permutation(len(train))]
         # Texts alike in length make a batch: less padding. The batches come in any order.
         pools = order.split(50 * BATCH_SIZE)
         order = torch.cat([pool[lengths[pool].argsort(stable=True)] for pool in pools])
@@ -143,30 +123,22 @@ def main():
         batches = [batches[place] for place in places]
         for start in range(0, len(batches), ACCUMULATE):
             group = batches[start : start + ACCUMULATE]
-            update = torch.cat(group)
             optimizer.zero_grad()
             # Sums divided by the count of the whole update: exact, whatever the batches.
-            count = len(update)
+            count = sum(len(rows) for rows in group)
             for rows in group:
                 outputs = model(padded(texts, rows), lengths[rows])
-                loss = loss_sum(outputs, targets[rows]) / count
+                loss = F.cross_entropy(outputs, targets[rows], reduction="sum") / count
                 loss.backward()
-            clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
+            nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
             optimizer.step()
             scheduler.step()
         metrics = evaluate(model, texts, lengths, targets, valid)
         print(f"epoch {epoch + 1}: valid_loss {metrics['loss']:.4f}")
-        if metrics["loss"] < best_loss:
-            best_loss = metrics["loss"]
-            # Copies: what state_dict returns goes on changing with the model.
-            best = {name: weight.clone() for name, weight in model.state_dict().items()}
+        if metrics["loss"] < best:
+            best = metrics["loss"]
+            save_file(model.state_dict(), path)
 
-    model.load_state_dict(best)
+    model.load_state_dict(load_file(path))
     for name, value in evaluate(model, texts, lengths, targets, test).items():
         print(f"test_{name} {value}")
-    out.mkdir(parents=True, exist_ok=True)
-    save_file(best, out / "model.safetensors")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,10 @@
-"""Train by the recipe beside this file; plain.py is the same in plain PyTorch."""
+"""Train by the recipe beside this file: python train.py FOLDER; plain.py is the same in plain PyTorch."""
 
-import argparse
+import sys
 from pathlib import Path
 
 import truestep as ts
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--out", type=Path, required=True)
-recipe = Path(__file__).with_name("recipe.toml")
-
-run = ts.train(recipe=recipe, out=parser.parse_args().out)
+run = ts.train(recipe=Path(__file__).with_name("recipe.toml"), out=sys.argv[1])
 for name, value in run.metrics.items():
     print(f"test_{name} {value}")

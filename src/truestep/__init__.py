@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from truestep import metrics as metrics
     from truestep import models as models
     from truestep.batches import Batches as Batches
+    from truestep.batches import accumulated as accumulated
     from truestep.best import Best as Best
     from truestep.checkpoint import Checkpoints as Checkpoints
     from truestep.device import Precision as Precision
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from truestep.prediction import Predictions as Predictions
     from truestep.prediction import Predictor as Predictor
     from truestep.prediction import predict as predict
+    from truestep.progress import Display as Display
     from truestep.recipe import Recipe as Recipe
     from truestep.run import Run as Run
     from truestep.run import train as train
@@ -55,7 +57,7 @@ __version__ = "0.1.0"
 
 # Where each public name lives. Nothing is imported until it is used: importing torch takes seconds.
 _HOMES = {
-    "batches": ["Batches"],
+    "batches": ["Batches", "accumulated"],
     "best": ["Best"],
     "checkpoint": ["Checkpoints"],
     "device": ["Precision"],
@@ -66,6 +68,7 @@ _HOMES = {
     "objectives": ["Binary", "Multiclass", "Multilabel", "NextToken", "Objective", "Regression"],
     "optimizers": ["build_optimizer", "build_schedule"],
     "prediction": ["Predictions", "Predictor", "predict"],
+    "progress": ["Display"],
     "recipe": ["Recipe"],
     "run": ["Run", "train"],
     "splitting": ["Splitting"],

@@ -299,6 +299,25 @@ def batches_on(device: torch.device, batches: Iterable[Any], epoch: int = 0, sta
     yield from iterator if device.type == "cpu" else (to_device(batch, device) for batch in iterator)
 
 
+def accumulated(
+    batches: Iterable[Any], accumulate: int, count: Callable[[Any], float | Tensor] = len
+) -> Iterator[tuple[list[Any], float | Tensor]]:
+    """Yield for each update its batches, and how much they count for together: what to divide their loss sums by.
+
+    Sums divided by this give the gradient of one batch that holds all of them, also where batches differ in size. With
+    several processes it is the share of each, whose gradients are averaged.
+
+    Args:
+        batches: pairs (inputs, targets).
+        accumulate: batches an update; the last one may have fewer.
+        count: what a batch's targets count for: their examples, or `objective.count`, which knows of padding and weights.
+    """
+    batches, parallel = iter(batches), distributed.world_size() > 1
+    while group := list(islice(batches, accumulate)):
+        total = sum(count(targets) for _, targets in group)
+        yield group, distributed.share(total) if parallel else total
+
+
 def number_of(batches: Iterable[Any]) -> int | None:
     """Return how many batches an epoch has, if they know."""
     return len(batches) if isinstance(batches, Sized) else None

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Best:
-    """Keeps a copy of the weights with the best value of one metric; the metric's name tells which way is better.
+    """Keeps a copy of the weights with the best value of one metric.
 
     Args:
         monitor: for example "valid_loss" or "valid_accuracy".
         patience: epochs without a better value before `exhausted`; None never is.
+        higher: whether a higher value is better; of truestep's own metrics the name tells.
     """
 
     monitor: str = "valid_loss"
     patience: int | None = None
+    higher: bool | None = None
     value: float = math.nan
     epoch: int = 0
     epochs_since: int = 0
@@ -34,10 +36,13 @@ class Best:
     def __post_init__(self) -> None:
         if self.patience is not None and self.patience < 1:
             raise InputError(f"patience: expected at least 1 epoch, found {self.patience}.")
-        self.higher = higher_is_better(self.monitor)
+        if self.higher is None:
+            self.higher = higher_is_better(self.monitor)
 
     def update(self, metrics: Mapping[str, float], epoch: int, model: nn.Module) -> bool:
         """Look at the metrics of an epoch; return whether they are the best so far. NaN never is."""
+        if self.monitor not in metrics:
+            raise InputError(f"monitor: expected one of {', '.join(metrics)}, found '{self.monitor}'.")
         value = metrics[self.monitor]
         improved = not math.isnan(value) and (
             math.isnan(self.value) or (value > self.value if self.higher else value < self.value)

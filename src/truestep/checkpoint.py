@@ -77,7 +77,7 @@ class Checkpoints:
         """Write the state of all parts; a crash at any moment leaves the previous checkpoints whole.
 
         Args:
-            progress: where the run is; "step" names the checkpoint.
+            progress: where the run is, in numbers and words; "step" names the checkpoint.
             first: called before anything is written, by whoever writes: what the checkpoint counts on goes to the disk.
             wait: until it is on the disk. Otherwise return as soon as the state is copied; if it then can't be written,
                 the next call warns, and the run goes on with the checkpoint before.
@@ -87,6 +87,8 @@ class Checkpoints:
         """
         if self.folder is None:
             return
+        if not isinstance(progress.get("step"), int):
+            raise InputError(f"progress: expected a whole number 'step', found {dict(progress)}.")
         if self.folder.is_symlink():
             raise InputError(f"{self.folder}: expected a folder, found a link, which is not followed.")
         self._finish()
@@ -164,11 +166,14 @@ class Checkpoints:
         _write_whole(folder, tree, tensors, lambda: self._unused(name))
         self._prune()
 
-    def restore(self) -> dict[str, Any]:
+    def restore(self, start: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Put the newest whole checkpoint back into the parts, and return the progress saved with it.
 
+        Args:
+            start: returned if there is no checkpoint yet.
+
         Raises:
-            InputError: there is no checkpoint.
+            InputError: there is no checkpoint, and no `start`.
             RefusedError: there are some, but none is whole, or it is of another run or of a newer truestep.
         """
         self._finish()
@@ -184,7 +189,9 @@ class Checkpoints:
             return self._fill(path, content)
         if damaged:
             raise RefusedError(f"{self.folder}: no checkpoint is whole. {' '.join(damaged)}")
-        raise InputError(f"{self.folder}: no checkpoint to resume from.")
+        if start is None:
+            raise InputError(f"{self.folder}: no checkpoint to resume from.")
+        return dict(start)
 
     def _fill(self, path: Path, content: dict[str, Any]) -> dict[str, Any]:
         missing = {*self.parts, "progress", "rng"} ^ set(content)

@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from truestep import distributed
-from truestep.batches import as_batches, batches_on, number_of
+from truestep.batches import accumulated, as_batches, batches_on, number_of
 from truestep.best import Best
 from truestep.checkpoint import Checkpoints, write_state
 from truestep.device import Precision, draw_again, drawn, sum_of_bits
@@ -110,7 +109,7 @@ def train_steps(
         model, optimizer, precision, accumulate=accumulate,
         max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
     )  # fmt: skip
-    objective, batches, parameters = as_objective(objective), iter(batches), list(model.parameters())
+    objective, parameters = as_objective(objective), list(model.parameters())
     precision = Precision.of(precision, parameters[0].device)
     autocast, scaler, parallel = precision.autocast(), precision.scaler, distributed.world_size() > 1
     at_once = reads_at_once(parameters, on_nonfinite)
@@ -118,9 +117,7 @@ def train_steps(
     kept = on_nonfinite == "skip" or scaler.is_enabled() or splitting.auto
     buffers = list(model.buffers()) if kept else []
 
-    while group := [objective.unpack(batch) for batch in islice(batches, accumulate)]:
-        total = sum(objective.count(targets) for _, targets in group)
-        count = distributed.share(total) if parallel else total
+    for group, count in accumulated(map(objective.unpack, batches), accumulate, objective.count):
         before = [buffer.clone() for buffer in buffers]  # batch norm writes to them in forward, before we can object
         random_before = drawn(parameters[0].device)
         said: list[tuple[Any, Any]] = []
@@ -191,7 +188,7 @@ def train_steps(
                 ema.update_parameters(distributed.unwrap(model))
             if scheduler and not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()
-        counted = count * distributed.world_size() if parallel else total
+        counted = count * distributed.world_size() if parallel else count
         yield Step(len(group), loss, counted, grad_norm, lr, skipped, said)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from truestep import distributed
@@ -24,8 +25,15 @@ class Position(Protocol):
     seconds: float
 
 
+@dataclass
+class _Place:
+    epoch: int
+    batch: int
+    seconds: float
+
+
 class Display:
-    """Shows the epochs of a run.
+    """Shows the epochs of a run; used in a `with`.
 
     Args:
         epochs: planned.
@@ -57,12 +65,21 @@ class Display:
             )
             self.task = self.bar.add_task("", total=self.epochs * self.batches or None, epoch="", speed="")
             self.bar.start()
-            self.begun, self.first, self.due = time.monotonic(), None, 0.0
+            self.due = 0.0
+        self.begun, self.first = time.monotonic(), None
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.bar:
             self.bar.stop()
+
+    def follow(self, batches: Iterable[Any], epoch: int = 0, start: int = 0) -> Iterator[Any]:
+        """Yield the batches of an epoch, from the `start`-th on, and draw the bar meanwhile: for a loop of one's own."""
+        for number, batch in enumerate(batches, start):
+            yield batch
+            seconds = time.monotonic() - self.begun
+            if seconds > self.due:
+                self.advance(_Place(epoch, number + 1, seconds))
 
     def advance(self, position: Position) -> None:
         """Draw the bar."""
@@ -78,19 +95,26 @@ class Display:
         self.bar.update(self.task, completed=done, epoch=epoch, speed=speed, refresh=True)
         self.due = position.seconds + REDRAW_SECONDS
 
-    def epoch(self, row: Mapping[str, Any], *, improved: bool) -> None:
-        """Print the line of an epoch, and before the first one the names of the columns."""
+    def epoch(self, row: Mapping[str, Any], *, improved: bool = False) -> None:
+        """Print the line of an epoch, and before the first one the names of the columns.
+
+        Args:
+            row: its number from 1, "epoch"; and its figures, of which "train_loss", "valid_loss", one more of validation
+                and "lr" are shown. Without "seconds", those since the beginning.
+            improved: whether it is the best so far.
+        """
         if not self.enabled:
             return
         if not self.columns:
             names = [name for name in row if name.startswith("valid_") and name != "valid_loss"][:COLUMNS]
-            self.columns = ["train_loss", *(["valid_loss"] if "valid_loss" in row else []), *names]
-            self._print("  ".join(["  epoch", *(f"{name:>14}" for name in self.columns), f"{'lr':>9}", "   time"]))
+            self.columns = [*(name for name in ("train_loss", "valid_loss") if name in row), *names]
+            lr = [f"{'lr':>9}"] if "lr" in row else []
+            self._print("  ".join(["  epoch", *(f"{name:>14}" for name in self.columns), *lr, "   time"]))
         best = "  best" if improved else ""
         figures = [f"{digits(row[name]):>{max(14, len(name))}}" for name in self.columns]
-        self._print(
-            "  ".join([f"{row['epoch']:>7}", *figures, f"{row['lr']:>9.2e}", f"{row['seconds']:>6.1f}s"]) + best
-        )
+        figures += [f"{row['lr']:>9.2e}"] if "lr" in row else []
+        seconds = row.get("seconds", time.monotonic() - self.begun)
+        self._print("  ".join([f"{row['epoch']:>7}", *figures, f"{seconds:>6.1f}s"]) + best)
 
     def _print(self, line: str) -> None:
         if self.bar:

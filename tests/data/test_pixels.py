@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import numpy as np
 import polars as pl
 import pytest
@@ -46,6 +48,28 @@ def test_pixels_are_found_by_name_in_any_order_beside_an_id():
     assert data.encoder.id_column == "image_id"
     assert torch.equal(data.test.inputs, other.test.inputs)
     assert data.encoder == other.encoder
+
+
+def test_an_image_is_split_by_a_hash_of_its_pixels():
+    """Rows that are added, put in another order or stored in another type move no other, and copies stay together."""
+    frame = read_table("digits").frame
+    pixels = [f"pixel_{row}_{column}" for row in range(8) for column in range(8)]
+    added = frame.head(40).with_columns(pl.col(pixels).cast(pl.Int64) + 1).cast(frame.schema)
+    more = pl.concat([frame, added, frame.head(5)]).sample(fraction=1.0, shuffle=True, seed=3)
+    more = more.with_columns(pl.col(pixels).cast(pl.Int16)).select(reversed(more.columns))
+
+    def where(table):
+        data = load(table, target="digit")
+        values = [row.tobytes() for row in table.select(pixels).cast(pl.Float64).to_numpy()]
+        splits = (
+            (values[row], part) for part, split in enumerate((data.train, data.valid, data.test)) for row in split.rows
+        )
+        return data.keys.tolist(), values, set(splits)
+
+    keys, values, found = where(frame)
+    assert keys == [int.from_bytes(blake2b(row, digest_size=8).digest(), "little") for row in values]
+    assert found < where(more)[2]
+    assert len(where(more)[2]) == len(found) + 40 == len(set(values)) + 40  # no image is in two splits
 
 
 def test_held_out_rows_leave_the_encoder_unchanged():

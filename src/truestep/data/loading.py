@@ -35,7 +35,7 @@ from truestep.data.image_files import image_keys, looks_like_images, pixel_keys
 from truestep.data.images import ImageEncoder
 from truestep.data.keys import array_keys, row_keys, split_keys, values_of
 from truestep.data.own import Arrays, Datasets, check_iterable, is_own, read_own
-from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid
+from truestep.data.pixels import PIXEL, PixelEncoder, pixel_grid, pixel_values
 from truestep.data.sequences import SequenceEncoder, split_windows, window_rows
 from truestep.data.sources import read_table
 from truestep.data.split import check_fractions, split_rows
@@ -374,7 +374,7 @@ def _load_table(
             f"{table.name}: expected a column to learn from besides '{target_name}', found none. "
             f"{' '.join([*table.notes, *notes])}".strip()
         )
-    keys = _keys(table, how, used)
+    keys = _keys(table, how, used, grid)
     rows = _split(table, keys, targets if target.has_classes else None, choices, seed)
     split_by = "given" if table.belongs is not None else "time" if "time" in deciding else next(iter(deciding), "rows")
     split_by = split_by if how == "table" else "given"  # the order of files says nothing
@@ -446,10 +446,12 @@ def _features(
     return how, used, notes
 
 
-def _keys(table: Table, how: str, used: dict[str, str]) -> np.ndarray:
+def _keys(table: Table, how: str, used: dict[str, str], grid: tuple[int, int] | None) -> np.ndarray:
     column = next(iter(used))
     if how == "image":
         return image_keys(table, column)
+    if how == "pixels" and grid:
+        return array_keys(pixel_values(table, *grid))
     return text_keys(table, column) if how == "text" else row_keys(values_of(table, used))
 
 

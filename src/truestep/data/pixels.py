@@ -52,7 +52,7 @@ class PixelEncoder:
             grid: (height, width).
             id_column: kept for who reads the predictions.
         """
-        mean, std = mean_and_std(_values(table, *grid).reshape(-1, 1), f"{table.name}, pixels")
+        mean, std = mean_and_std(pixel_values(table, *grid).reshape(-1, 1), f"{table.name}, pixels")
         return cls(*grid, float(mean[0]), float(std[0]), id_column)
 
     @property
@@ -71,7 +71,7 @@ class PixelEncoder:
         """
         table = read_table(raw)
         with np.errstate(over="ignore"):
-            values = (_values(table, self.height, self.width) - self.mean) / self.std
+            values = (pixel_values(table, self.height, self.width) - self.mean) / self.std
         return torch.as_tensor(to_float32(values, table.place)).reshape(-1, 1, self.height, self.width)
 
     def prepare(self, inputs: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class PixelEncoder:
         return encoder
 
 
-def _values(table: Table, height: int, width: int) -> np.ndarray:
+def pixel_values(table: Table, height: int, width: int) -> np.ndarray:
     """Return (N, H * W) float64 in the order of an image, whatever the order of the columns."""
     columns = [numbers_of(table, f"pixel_{row}_{column}") for row in range(height) for column in range(width)]
     values = np.stack(columns, 1)

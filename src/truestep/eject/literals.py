@@ -47,7 +47,7 @@ def argument(name: str, value: Any) -> str:
 
 
 def called(function: str, parts: Sequence[str], indent: int) -> str:
-    """Return a call as source, on one line if it fits there, else an argument a line.
+    """Return a call as source: on one line if it fits there, else its arguments on the next, else each on one.
 
     Args:
         function: and what stands before it.
@@ -58,6 +58,9 @@ def called(function: str, parts: Sequence[str], indent: int) -> str:
     if indent + width(line) <= WIDTH:
         return line
     space = " " * indent
+    inside = ", ".join(parts)
+    if len(parts) > 1 and indent + 4 + width(inside) <= WIDTH:
+        return f"{function}(\n{space}    {inside}\n{space})"
     return f"{function}(\n" + "".join(f"{space}    {part},\n" for part in parts) + f"{space})"
 
 

@@ -52,17 +52,33 @@ def describe(name: str, args: Mapping[str, Any], model: nn.Module, argument: str
     return found
 
 
+def plain(name: str, args: Mapping[str, Any], model: nn.Module, *, is_flat: bool) -> str:
+    """Return the lines that make a model out of PyTorch's own layers, one after the other; nothing if it takes a class."""
+    if name not in ("linear", "mlp", "cnn") or args.get("cardinalities"):
+        return ""
+    parts = {key: cast("nn.Sequential", part) for key, part in model.named_children() if key != "output"}
+    lines = ["flatten=nn.Flatten()"] if name != "cnn" and not is_flat else []
+    lines += [f"{key}={sequential(part, 12, len(key) + 2)}" for key, part in parts.items()]
+    lines += [f"output={_module(cast('nn.Module', model.output))}"]
+    named = "".join(f"            {line},\n" for line in lines)
+    made = f"model = nn.Sequential(\n        OrderedDict(\n{named}        )\n    )"
+    if name == "linear":
+        zeros = ["nn.init.zeros_(model.output.weight)  # it needs no random start", "nn.init.zeros_(model.output.bias)"]
+        made = "\n    ".join([made, *zeros])
+    return made
+
+
 def _block(block: Any) -> str:
     before, after = block.body[2], block.body[5]
-    return f"{before.in_channels}, {after.out_channels}, {before.stride[0]}"
+    return f"Block({before.in_channels}, {after.out_channels}, {before.stride[0]})"
 
 
-def sequential(modules: nn.Sequential, indent: int) -> str:
-    """Return an `nn.Sequential` as source, a module a line."""
+def sequential(modules: nn.Sequential, indent: int, more: int = len("self.hidden = ")) -> str:
+    """Return an `nn.Sequential` as source, a module a line unless all of them fit beside the `more` that is there."""
     if not len(modules):
         return "nn.Sequential()"
     line = f"nn.Sequential({', '.join(map(_module, modules))})"
-    if indent + len("self.hidden = ") + len(line) <= WIDTH:
+    if indent + more + len(line) <= WIDTH:
         return line
     lines = "".join(f"{' ' * (indent + 4)}{_module(module)},\n" for module in modules)
     return f"nn.Sequential(\n{lines}{' ' * indent})"

@@ -99,7 +99,7 @@ def _describe(recipe: Recipe, data: Data) -> Source:
             ["images", "targets"],
             "images[ROWS]",
             _shares(recipe),
-            {"split": _hashing(recipe, 64)},
+            {"split": _hashing(recipe)},
             is_flat=False,
         )
     if name in BUNDLED and BUNDLED[name].sklearn:
@@ -128,14 +128,13 @@ def _describe(recipe: Recipe, data: Data) -> Source:
 
 @dataclass
 class _Split:
-    """What `split.jinja` and `where.jinja` are filled with."""
+    """What `hashing.jinja` and `where.jinja` are filled with."""
 
     kind: str  # hash, time, named, none or folders
     group: bool = False  # whether the hash is of a group's name
     words: bool = False  # whether words are hashed
     numbers: bool = False
     gaps: bool = False  # whether some of the words are missing
-    digests: bool = False  # whether anything is hashed by BLAKE2b
     numbers_of_time: bool = False
 
     @property
@@ -144,13 +143,13 @@ class _Split:
 
     @property
     def bits_of_word(self) -> str:
-        return "digest(word.encode())" if not self.gaps else "digest(word.encode()) if word else NO_VALUE"
+        return "digest(word)" if not self.gaps else "digest(word) if word else NO_VALUE"
 
 
 def _hashing(recipe: Recipe, numbers: int = 0, **choices: Any) -> _Split:
     if not recipe.data.valid and not recipe.data.test:
         return _Split("none")
-    return _Split("hash", numbers=numbers > 0, digests=True, **choices)
+    return _Split("hash", numbers=numbers > 0, **choices)
 
 
 def started(seed: int, *keys: int) -> int:
@@ -181,16 +180,14 @@ def _split(recipe: Recipe, data: Data, table: Table) -> tuple[_Split, dict[str, 
     if columns.get("groups"):
         group = columns["groups"] or ""
         gaps = table.column(group).null_count() > 0
-        split = _Split("hash", group=True, words=True, gaps=gaps, digests=True)
+        split = _Split("hash", group=True, words=True, gaps=gaps)
         return split, {"GROUP": group, **_shares(recipe)} | ({"NO_VALUE": 0x7FF8000000000000} if gaps else {})
     if isinstance(encoder, TableEncoder):
         words = [table.column(column.name) for column in encoder.categorical]
         gaps = any(column.null_count() for column in words)
         split = _hashing(recipe, len(encoder.numeric), words=bool(words), gaps=gaps)
         return split, _shares(recipe) | ({"NO_VALUE": 0x7FF8000000000000} if gaps else {})
-    if isinstance(encoder, PixelEncoder):
-        return _hashing(recipe, 1), _shares(recipe)
-    return replace(_hashing(recipe), digests=False), _shares(recipe)  # a text is its own key
+    return _hashing(recipe), _shares(recipe)
 
 
 def _by_time(data: Data, table: Table, column: str) -> tuple[_Split, dict[str, Any]]:
@@ -435,9 +432,10 @@ def _images(recipe: Recipe, data: Data, encoder: ImageEncoder) -> Source:
         "DATA": str(folder),
         "SUFFIXES": tuple(sorted({Path(name).suffix.lower() for name in names})),
         "CLASSES": list(data.target.class_names or ()),
-        "MEAN": list(encoder.mean),
-        "STD": list(encoder.std),
+        "MEAN": [[[value]] for value in encoder.mean],
+        "STD": [[[value]] for value in encoder.std],
     }
+    others = {path.relative_to(folder).as_posix() for path in folder.glob("*/*/*" if given else "*/*")} - set(names)
     if given:
         constants["SPLITS"] = {part: FOLDERS[part.lower()] for part in sorted({name.split("/")[0] for name in names})}
     else:
@@ -451,7 +449,8 @@ def _images(recipe: Recipe, data: Data, encoder: ImageEncoder) -> Source:
         "mode": "L" if encoder.channels == 1 else "RGB",
         "resizes": sizes != {(encoder.width, encoder.height)},
         "folders": given,
+        "others": bool(others),
         "task": data.target.task,
         "split": split,
     }
-    return Source("images", ["images", "targets"], "scaled(images[ROWS])", constants, fills, is_flat=False)
+    return Source("images", ["images", "targets"], "(images[ROWS] - MEAN) / STD", constants, fills, is_flat=False)

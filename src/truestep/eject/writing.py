@@ -18,7 +18,7 @@ from truestep.data import Data
 from truestep.device import DTYPES
 from truestep.eject import model as model_part
 from truestep.eject import sources
-from truestep.eject.literals import argument, assigned, called, literal
+from truestep.eject.literals import WIDTH, argument, assigned, called, literal, width
 from truestep.metrics import higher_is_better
 from truestep.objectives import Binary, Multiclass, Objective, Regression
 from truestep.optimizers import FACTORS
@@ -27,11 +27,11 @@ from truestep.recipe import Recipe
 
 # What a name that a script uses is imported by; only what it uses is.
 STANDARD = {
-    "argparse": "import argparse",
     "math": "import math",
     "re": "import re",
+    "sys": "import sys",
     "Counter": "from collections import Counter",
-    "partial": "from functools import partial",
+    "OrderedDict": "from collections import OrderedDict",
     "blake2b": "from hashlib import blake2b",
     "Path": "from pathlib import Path",
 }
@@ -40,17 +40,13 @@ INSTALLED = {
     "pl": "import polars as pl",
     "torch": "import torch",
     "F": "import torch.nn.functional as F",
-    "LambdaLR": "from torch.optim.lr_scheduler import LambdaLR",
-    "ReduceLROnPlateau": "from torch.optim.lr_scheduler import ReduceLROnPlateau",
     "AveragedModel": "from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn",
     "Image": "from PIL import Image",
+    "load_file": "from safetensors.torch import load_file",
     "save_file": "from safetensors.torch import save_file",
     **{f"load_{name}": f"from sklearn.datasets import load_{name}" for name in ("digits", "iris", "wine")},
     **{f"load_{name}": f"from sklearn.datasets import load_{name}" for name in ("breast_cancer", "diabetes")},
     "nn": "from torch import nn",
-    "clip_grad_norm_": "from torch.nn.utils import clip_grad_norm_",
-    "clip_grad_value_": "from torch.nn.utils import clip_grad_value_",
-    "pad_sequence": "from torch.nn.utils.rnn import pad_sequence",
 }
 TITLES = {
     "multiclass": "tell classes apart",
@@ -91,7 +87,9 @@ def script_of(recipe: Recipe, data: Data, objective: Objective, source: sources.
         "classes": data.target.has_classes,
         **source.fills,
     }
-    fills |= _model(recipe, source) | _objective(recipe, data, objective, source) | _training(recipe)
+    fills |= (
+        _model(recipe, source) | _objective(recipe, data, objective, source) | _training(recipe, lengths=source.lengths)
+    )
     constants = _constants(recipe, objective) | source.constants
     body = _environment().get_template("train.jinja").render(**fills, imports=(), constants=())
     used = {name: value for name, value in constants.items() if _uses(body, name)}
@@ -155,9 +153,7 @@ def _constant(name: str, value: Any, source: sources.Source) -> str:
         return f"SALT = 0x{value:X}  # another number gives another split"
     if name == "NO_VALUE":
         return f"NO_VALUE = 0x{value:X}  # the bits of NaN, which stand for no value"
-    if isinstance(value, list) and (
-        name == "CLASS_WEIGHTS" or (name in ("MEAN", "STD") and source.template != "images")
-    ):
+    if isinstance(value, list) and name in ("CLASS_WEIGHTS", "MEAN", "STD"):
         return assigned(name, value, "torch.tensor")
     return assigned(name, value)
 
@@ -199,126 +195,168 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
     if is_code(name):
         made = name.rpartition(":")[2]
         parts = [argument(key, value) for key, value in args.items()]
-        return {"model": "own", "made": called(f"model = {made}", parts, 4)}
+        return {
+            "model": "own",
+            "is_sequential": True,
+            "is_tied": False,
+            "draws": True,
+            "made": called(f"model = {made}", parts, 4),
+        }
     with torch.device("meta"):
         model = models.build(name, args)
     words = model_part.describe(name, args, model, source.names[0], is_flat=source.is_flat)
     # The words of a table's columns are fills of the same names: the model asks only whether there are any.
     words |= {"numeric": "numeric" in source.names} if source.template == "table" else {}
-    return words | {"model": name, "made": f"model = {model_part.CLASSES[name]}()"}
+    plain = model_part.plain(name, args, model, is_flat=source.is_flat)
+    return words | {
+        "model": name,
+        "is_sequential": bool(plain),
+        "is_tied": words.get("tied", False),
+        "draws": bool(args.get("dropout")),
+        "made": plain or f"model = {model_part.CLASSES[name]}()",
+    }
 
 
 def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources.Source) -> dict[str, Any]:
-    """Return the expressions of outputs, losses, counts and metrics; `ROWS` stands for the rows meant."""
+    """Return the lines of outputs, losses, counts and metrics; `ROWS` stands for the rows meant."""
     low = recipe.train.precision != "fp32"
-    lbfgs = recipe.optimizer.name == "lbfgs"
-    full = "outputs.float()" if low else "outputs"
-    task, helper, parts, function = data.target.task, "", [full, "targets"], "cross_entropy"
-    outputs, count = f"model({source.inputs})", "len(ROWS)"
-    each, before = ["total += loss.item()"], ["total = hits = 0.0"]
+    batch_size = evaluation_batch_size(data.encoder.spec)
+    in_one = max(len(data.valid), len(data.test)) <= batch_size
+    task, helper, parts, function = data.target.task, "", ["outputs", "targets"], "cross_entropy"
+    outputs, count, loss_mean = f"model({source.inputs}){'.float()' if low else ''}", "len(ROWS)", ""
+    sums = {"total": "LOSS.item()"}
     after = ['return {"loss": total / len(rows), "accuracy": hits / len(rows)}']
-    loss_sum, loss_mean, words = (
-        "loss_sum(outputs, targets[ROWS])",
-        "",
-        "Mean loss and accuracy over these rows at once.",
-    )
+    loss_sum, words, before_sums = "loss_sum(outputs, targets[ROWS])", "Mean loss and accuracy over these rows.", ""
     match objective:
         case Multiclass():
-            each.append("hits += (outputs.argmax(1) == targets[part]).sum().item()")
-            if objective.class_weights or objective.label_smoothing or low or lbfgs or recipe.train.accumulate > 1:
+            sums["hits"] = "(outputs.argmax(1) == targets[ROWS]).sum().item()"
+            if objective.class_weights or objective.label_smoothing:
                 helper = "classes"
                 parts += ["weight=CLASS_WEIGHTS"] if objective.class_weights else []
                 parts += ["label_smoothing=LABEL_SMOOTHING"] if objective.label_smoothing else []
             else:
-                loss_mean = "F.cross_entropy(outputs, targets[ROWS])"
                 loss_sum = 'F.cross_entropy(outputs, targets[ROWS], reduction="sum")'
+                alone = recipe.optimizer.name != "lbfgs" and recipe.train.accumulate == 1 and not low
+                loss_mean = "F.cross_entropy(outputs, targets[ROWS])" if alone else ""
             if objective.class_weights:
-                count, before[0] = "CLASS_WEIGHTS[targets[ROWS]].sum()", "total = count = hits = 0.0"
-                each.append("count += CLASS_WEIGHTS[targets[part]].sum().item()")
+                count = "CLASS_WEIGHTS[targets[ROWS]].sum()"
+                sums["count"] = f"{count}.item()"
                 after = ['return {"loss": total / count, "accuracy": hits / len(rows)}']
         case Binary():
             outputs, helper, function = f"{outputs}.squeeze(1)", "binary", "binary_cross_entropy_with_logits"
             parts += ["pos_weight=torch.tensor([POSITIVE_WEIGHT])"] if objective.positive_weight != 1 else []
-            each.append("hits += ((outputs > 0) == targets[part]).sum().item()")
+            sums["hits"] = "((outputs > 0) == targets[ROWS]).sum().item()"
         case Regression():
             several = len(objective.mean) > 1
             function, parts[1] = LOSSES[objective.loss], "(targets - MEAN) / STD"
             outputs, helper = outputs if several else f"{outputs}.squeeze(1)", "regression"
-            count, words = (
-                "targets[ROWS].numel()" if several else count,
-                "Errors over these rows at once, in the targets' own unit.",
-            )
-            before, each = ["total, values = 0.0, []"], [*each, f"values.append({full} * STD + MEAN)"]
-            after = _of_values(several=several)
+            count = "targets[ROWS].numel()" if several else count
+            words = "Errors over these rows, in the targets' own unit."
+            sums["values"], after = "outputs * STD + MEAN", _of_values(several=several, in_one=in_one)
         case _ if task == "multilabel":
             helper, function, count = "binary", "binary_cross_entropy_with_logits", "targets[ROWS].numel()"
-            each.append("hits += ((outputs > 0) == targets[part]).sum().item()")
-            after = [
-                "count = targets[rows].numel()",
-                'return {"loss": total / count, "accuracy": hits / count}',
-            ]
+            sums["hits"] = "((outputs > 0) == targets[ROWS]).sum().item()"
+            after = ["count = targets[rows].numel()", 'return {"loss": total / count, "accuracy": hits / count}']
             words = "Mean loss, and the share of labels that are right."
         case _:
-            helper, count, parts = (
-                "tokens",
-                "(targets[ROWS] != -100).sum()",
-                [f"{full}.flatten(0, 1)", "targets.flatten()"],
-            )
+            helper, parts = "tokens", ["outputs.flatten(0, 1)", "targets.flatten()"]
+            count, before_sums = "(targets[ROWS] != -100).sum()", "real = targets[ROWS] != -100"
             words = "Mean loss over the tokens of these rows that count, and what follows."
-            before = ["total = count = hits = 0.0"]
-            each += [
-                "real = targets[part] != -100",
-                "count += real.sum().item()",
-                "hits += (outputs.argmax(-1) == targets[part])[real].sum().item()",
-            ]
+            sums["count"] = "real.sum().item()"
+            sums["hits"] = "(outputs.argmax(-1) == targets[ROWS])[real].sum().item()"
             after = [
                 "loss = total / count",
-                "accuracy = hits / count",
-                'found = {"loss": loss, "perplexity": math.exp(loss)}',
-                'return {**found, "token_accuracy": accuracy}',
+                'return {"loss": loss, "perplexity": math.exp(loss), "token_accuracy": hits / count}',
             ]
+    autocast = f'torch.autocast("cpu", {DTYPES[recipe.train.precision]})' if low else ""
+    sums["total"] = sums["total"].replace("LOSS", loss_sum)
     monitor = recipe.train.monitor.removeprefix("valid_")
     return {
-        "title": f"Train a model to {TITLES[task]}.",
-        "outputs": outputs,
-        "trained": outputs.replace(f"{source.names[0]}[ROWS]", "batch") if source.augments else outputs,
+        "title": f"Train a model to {TITLES[task]}",
         "loss_helper": helper,
-        "loss_sum": loss_sum,
-        "loss_mean": "" if lbfgs else loss_mean,
         "loss_function": f"F.{function}",
         "loss_parts": [*parts, 'reduction="sum"'],
+        "loss_lines": _loss_lines(recipe, source, outputs, loss_sum, loss_mean, count, autocast),
         "count": count,
         "chances": recipe.objective.balance == "sampler",
         "monitor": monitor,
         "higher": higher_is_better(monitor),
-        "autocast": f'torch.autocast("cpu", {DTYPES[recipe.train.precision]})' if low else "",
+        "autocast": autocast,
         "evaluation": {
             "words": words,
-            "before": before,
-            "each": each,
-            "after": after,
-            "batch_size": evaluation_batch_size(data.encoder.spec),
+            "lines": [*_sums(outputs, autocast, before_sums, sums, 0 if in_one else batch_size), *after],
         },
     }
 
 
-def _of_values(*, several: bool) -> list[str]:
-    errors = ["truth = targets[rows].double()", "errors = torch.cat(values).double() - truth"]
+def _loss_lines(
+    recipe: Recipe, source: sources.Source, outputs: str, loss_sum: str, loss_mean: str, count: str, autocast: str
+) -> list[str]:
+    """Return what a step computes for a batch `rows`, down to its loss."""
+    accumulates = recipe.train.accumulate > 1
+    indent = 16 if accumulates or recipe.optimizer.name == "lbfgs" else 12
+    lines = [f"batch = augmented({source.names[0]}[rows], epoch, rows)"] if source.augments else []
+    if source.augments:
+        outputs = outputs.replace(f"{source.names[0]}[ROWS]", "batch")
+    of_examples = count == "len(ROWS)"
+    if not accumulates and not loss_mean and not of_examples:
+        lines.append(f"count = {count}")
+    loss = loss_mean or f"{loss_sum} / {'len(ROWS)' if of_examples and not accumulates else 'count'}"
+    lines, outputs, loss = (
+        [line.replace("ROWS", "rows") for line in lines],
+        *(text.replace("ROWS", "rows") for text in (outputs, loss)),
+    )
+    if autocast:
+        return [*lines, f"with {autocast}:", *_made(outputs, indent), f"loss = {loss}"]
+    whole = f"loss = {loss.replace('outputs', outputs)}"
+    if indent + width(whole) <= WIDTH:
+        return [*lines, whole]
+    if indent + width(f"loss = {loss}") <= WIDTH:
+        return [*lines, f"outputs = {outputs}", f"loss = {loss}"]
+    total, _, divisor = loss.rpartition(" / ")
+    return [*lines, f"outputs = {outputs}", f"total = {total}", f"loss = total / {divisor}"]
+
+
+def _made(outputs: str, indent: int) -> list[str]:
+    """Return the lines in an autocast: in float32 afterwards, for a sum of losses in 16 bits would have three digits."""
+    line = f"    outputs = {outputs}"
+    if indent + width(line) <= WIDTH:
+        return [line]
+    called_model, of, after = outputs.partition(".float()")
+    return [f"    outputs = {called_model}", f"outputs = outputs{of}{after}"]
+
+
+def _sums(outputs: str, autocast: str, before: str, sums: dict[str, str], batch_size: int) -> list[str]:
+    """Return the lines that add up what is evaluated, in batches of this size, or all at once for 0."""
+    rows = "part" if batch_size else "rows"
+    lines = [f"with {autocast}:", *_made(outputs, 8)] if autocast else [f"outputs = {outputs}"]
+    lines += [before] if before else []
+    if not batch_size:
+        lines += [f"{name} = {value}" for name, value in sums.items()]
+        return [line.replace("ROWS", rows) for line in lines]
+    numbers = [name for name in sums if name != "values"]
+    begun = f"{' = '.join(numbers)} = 0.0" if "values" not in sums else "total, values = 0.0, []"
+    lines += [f"values.append({value})" if name == "values" else f"{name} += {value}" for name, value in sums.items()]
+    return [begun, f"for part in rows.split({batch_size}):", *(f"    {line.replace('ROWS', rows)}" for line in lines)]
+
+
+def _of_values(*, several: bool, in_one: bool) -> list[str]:
+    values = "values" if in_one else "torch.cat(values)"
+    truth = ["truth = targets[rows].double()", f"errors = {values}.double() - truth"]
     if several:
         return [
-            *errors,
+            *truth,
             "squares = errors.square().sum(0)",
             "spread = (truth - truth.mean(0)).square().sum(0)",
-            "found = {",
+            "return {",
             '    "loss": total / truth.numel(),',
             '    "rmse": (squares / len(rows)).sqrt().mean().item(),',
             '    "mae": errors.abs().mean(0).mean().item(),',
             '    "r2": (1 - squares / spread).mean().item(),',
             "}",
-            "return found",
         ]
     return [
-        *errors,
+        *truth,
         "squares, spread = errors.square().sum(), (truth - truth.mean()).square().sum()",
         "return {",
         '    "loss": total / len(rows),',
@@ -329,8 +367,9 @@ def _of_values(*, several: bool) -> list[str]:
     ]
 
 
-def _training(recipe: Recipe) -> dict[str, Any]:
+def _training(recipe: Recipe, *, lengths: bool) -> dict[str, Any]:
     chosen, train = recipe.optimizer, recipe.train
+    may_skip = train.on_nonfinite == "skip" or train.precision == "fp16"
     updates = "EPOCHS * math.ceil(len(train) / BATCH_SIZE)"
     if train.accumulate > 1:
         updates = "EPOCHS * math.ceil(len(train) / BATCH_SIZE / ACCUMULATE)"
@@ -341,7 +380,7 @@ def _training(recipe: Recipe) -> dict[str, Any]:
         mode = "max" if higher_is_better(train.monitor) else "min"
         settings = {"mode": mode, "threshold": 0.0, **recipe.schedule.args}
         parts = ["optimizer", *(argument(name, value) for name, value in settings.items())]
-        plateau = called("scheduler = ReduceLROnPlateau", parts, 4)
+        plateau = called("scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau", parts, 4)
     has_schedule = not plateau and not (recipe.schedule.name == "constant" and not recipe.schedule.warmup)
     return {
         "optimizer": _optimizer(recipe),
@@ -356,6 +395,7 @@ def _training(recipe: Recipe) -> dict[str, Any]:
         "kept": "average.module" if train.ema_decay else "model",
         "patience": train.patience,
         "max_steps": train.max_steps,
+        "cuts": bool(train.max_steps) and not may_skip and not (train.accumulate > 1 and lengths),
         "skips": train.on_nonfinite == "skip",
         "max_grad_norm": train.max_grad_norm < math.inf,
         "max_grad_value": train.max_grad_value < math.inf,
