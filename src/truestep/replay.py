@@ -19,7 +19,6 @@ from truestep.comparison import compare_logs
 from truestep.device import Precision, choose, draw_again, reproducible
 from truestep.errors import InputError, NonFiniteError, RefusedError
 from truestep.loop import train_steps
-from truestep.recipe import Recipe
 from truestep.run import learn
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def replay(
         RefusedError: a file is damaged, or data or code are no longer the run's.
     """
     path, said = Path(path), said or {}
-    recipe = Recipe.from_toml(path / "recipe.toml")
+    recipe = resumption.recipe_of(path)  # and not what may have been edited into its recipe.toml since
     for full, value in said.items():
         if value != recipe.get(full):
             raise InputError(f"{full}: this run has {recipe.get(full) or 'none'}, found {value}.")
