@@ -198,3 +198,32 @@ def test_a_planted_link_is_not_followed(tmp_path):
     with pytest.raises(OSError, match="exists"):
         create(tmp_path / "link")
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_model_with_channels_last_goes_on_to_the_same_bits(tmp_path, fused):
+    """A file keeps no strides, and fused kernels walk through weights and their moments side by side."""
+    images, targets = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 4
+
+    def made():
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(16, 4))
+        model = model.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, fused=fused)
+        return model, optimizer, Checkpoints(tmp_path, {"model": model, "optimizer": optimizer})
+
+    def train(model, optimizer):
+        for _ in range(5):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images), targets).backward()
+            optimizer.step()
+
+    model, optimizer, checkpoints = made()
+    train(model, optimizer)
+    checkpoints.save({"step": 5})
+    train(model, optimizer)
+    resumed, optimizer, checkpoints = made()
+    checkpoints.restore()
+    train(resumed, optimizer)
+
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), resumed.parameters(), strict=True))

@@ -27,6 +27,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from torch import Tensor
+from torch.optim import Optimizer
 
 from truestep import disk, distributed
 from truestep.encoding import decode, encode, safetensors
@@ -201,6 +202,8 @@ class Checkpoints:
             for name, part in self.parts.items():
                 _check_alike(content[name], part.state_dict(), name)
                 part.load_state_dict(content[name])
+                if isinstance(part, Optimizer):
+                    _lay_out(part)
             _restore_rng_state(content["rng"])
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise RefusedError(f"{path}: of another run ({' '.join(str(error).split())}).") from None
@@ -394,6 +397,14 @@ def _check_alike(saved: Any, fresh: Any, where: str) -> None:
             raise TypeError(f"{where}: expected {type(fresh).__name__}, found {type(saved).__name__}")
         if isinstance(saved, Tensor) and isinstance(fresh, Tensor) and saved.shape != fresh.shape:
             raise TypeError(f"{where}: expected the shape {tuple(fresh.shape)}, found {tuple(saved.shape)}")
+
+
+def _lay_out(optimizer: Optimizer) -> None:
+    """Give state the order in memory that its weights have, such as channels last: files keep none, and fused kernels rely on it."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _rng_state() -> dict[str, Tensor]:
