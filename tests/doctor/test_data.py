@@ -386,6 +386,71 @@ MISTAKES |= {
         for epoch in range(4): train_epoch(model, optimizer)
         """,
     ),
+    "gradients that are handed back, of parameters that were never listed": (
+        "step-without-gradients",
+        """
+        model = net(); optimizer = optim.Adam(model.parameters(), 0.01)
+        def one_step(rows):
+            loss = F.cross_entropy(model(X[rows]), y[rows])
+            norms = [g.norm() for g in torch.autograd.grad(loss, model.parameters())]
+            optimizer.step()  # here
+            return loss.item(), norms
+        for rows in torch.randperm(240).split(24): one_step(rows)
+        """,
+    ),
+    "a layer that divides by 255 what was divided": (
+        "inputs-not-scaled",
+        """
+        class Bytes(nn.Module):
+            def forward(self, x): return x.div(255.0)  # here
+        pixels = torch.randint(0, 256, (240, 64)).float().div(255) ** 0.9
+        model = nn.Sequential(Bytes(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 4))
+        fit(model, DataLoader(TensorDataset(pixels, y), 24, shuffle=True))
+        """,
+    ),
+    "a new layer frozen with those that had learnt": (
+        "frozen-by-accident",
+        """
+        class Two(nn.Module):
+            def __init__(self):
+                super().__init__(); self.neck, self.body, self.head = nn.Linear(16, 16), nn.Linear(8, 16), nn.Linear(16, 4)
+            def forward(self, x): return self.head(torch.relu(self.neck(torch.relu(self.body(x)))))
+        loader = DataLoader(TensorDataset(X, y), 24, shuffle=True); model = Two(); fit(model, loader)
+        model.neck, model.head = nn.Linear(16, 16), nn.Linear(16, 4)
+        for p in model.parameters(): p.requires_grad_(False)  # here
+        for p in model.head.parameters(): p.requires_grad_(True)
+        fit(model, loader, optimizer=optim.SGD(model.head.parameters(), 0.1))
+        """,
+    ),
+    "a cosine of columns, written out": (
+        "loss-over-wrong-dimension",
+        """
+        model = nn.Linear(8, 5); optimizer = optim.Adam(model.parameters(), 0.01); wanted = X @ torch.randn(8, 5)
+        for rows in torch.randperm(240).split(24):
+            a, b = F.normalize(model(X[rows]), dim=0), F.normalize(wanted[rows], dim=0)
+            loss = 1 - (a * b).sum(0).mean()  # here
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+        """,
+    ),
+    "packed series, whose lengths the loss does not use": (
+        "padding-counted-in-loss",
+        """
+        from torch.nn.utils import rnn
+        series = [(s := torch.randn(int(n), 3), s.cumsum(0)[:, :2]) for n in torch.randint(5, 20, (160,))]
+        def collate(pairs):
+            x, y = zip(*pairs)
+            return *(rnn.pad_sequence(part, batch_first=True) for part in (x, y)), torch.tensor([len(one) for one in x])
+        class Cell(nn.Module):
+            def __init__(self): super().__init__(); self.rnn, self.out = nn.GRU(3, 16, batch_first=True), nn.Linear(16, 2)
+            def forward(self, x, lengths):
+                packed = rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+                return self.out(rnn.pad_packed_sequence(self.rnn(packed)[0], batch_first=True)[0])
+        model, criterion = Cell(), nn.MSELoss(); optimizer = optim.Adam(model.parameters(), 0.01)
+        for x, y, lengths in DataLoader(series, 16, shuffle=True, collate_fn=collate):
+            loss = criterion(model(x, lengths), y)  # here
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+        """,
+    ),
 }
 
 
@@ -679,6 +744,66 @@ CORRECT |= {
                 sure = torch.cat([model(xb).softmax(1).max(1).values for xb, _ in DataLoader(Subset(data, pool), 40)])
             labelled += [pool[i] for i in sure.argsort()[:20].tolist()]
             test_loader = DataLoader(Subset(data, range(200, 240)), 20); score(model, test_loader)
+        """,
+    "a range of the training rows, which are drawn without a loader and evaluated as well": """
+        table = X.exp(); low, high = table[:180].min(0).values, table[:180].max(0).values
+        table = (table - low) / (high - low); model = net(); optimizer = optim.SGD(model.parameters(), 0.05)
+        for epoch in range(3):
+            for rows in torch.randperm(180).split(30):
+                optimizer.zero_grad(); F.cross_entropy(model(table[rows]), y[rows]).backward(); optimizer.step()
+            with torch.no_grad(): print((model(table[:180]).argmax(1) == y[:180]).sum(), model(table[180:]).argmax(1))
+        """,
+    "a series that falls from 1 to 0 by itself": """
+        charge = torch.linspace(1, 0, 600).pow(1.5)
+        windows, following = charge[:-1].unfold(0, 10, 1).unsqueeze(-1), charge[10:].cos()
+        class Cell(nn.Module):
+            def __init__(self): super().__init__(); self.rnn, self.out = nn.GRU(1, 8, batch_first=True), nn.Linear(8, 1)
+            def forward(self, x): return self.out(self.rnn(x)[1][0]).squeeze(1)
+        model = Cell(); optimizer = optim.Adam(model.parameters(), 0.01)
+        for rows in torch.randperm(400).split(40):
+            optimizer.zero_grad(); F.mse_loss(model(windows[rows]), following[rows]).backward(); optimizer.step()
+        with torch.no_grad(): print(F.mse_loss(model(windows[400:]), following[400:]))
+        """,
+    "two networks that are averaged after each step": """
+        import copy
+        one = net(); other = copy.deepcopy(one)
+        optimizer = optim.SGD([*one.parameters(), *other.parameters()], 0.05)
+        for rows in torch.randperm(240).split(24):
+            optimizer.zero_grad()
+            (F.cross_entropy(one(X[rows]), y[rows]) + F.cross_entropy(other(X[rows]), y[rows])).backward()
+            optimizer.step()
+            with torch.no_grad():
+                for p, q in zip(one.parameters(), other.parameters()):
+                    mean = (p + q) / 2; p.copy_(mean); q.copy_(mean)
+        """,
+    "a correlation over the batch": """
+        model = nn.Linear(8, 5); optimizer = optim.Adam(model.parameters(), 0.01); wanted = X @ torch.randn(8, 5)
+        for rows in torch.randperm(240).split(24):
+            a, b = model(X[rows]), wanted[rows]
+            loss = 1 - F.cosine_similarity(a - a.mean(0), b - b.mean(0), dim=0).mean()
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+        """,
+    "pairs of a batch, as many as a layer has outputs": """
+        one, other = nn.Linear(8, 24), nn.Linear(8, 24)
+        class Pairs(nn.Module):
+            def __init__(self): super().__init__(); self.one, self.other = one, other
+            def forward(self, a, b): return self.one(a) @ self.other(b).T
+        model = Pairs(); optimizer = optim.Adam(model.parameters(), 0.01); own = torch.arange(24)
+        for rows in torch.randperm(240).split(24):
+            scores = model(X[rows], X[rows])
+            hits = (scores.argmax(0) == own).sum(), (scores.argmax(1) == own).sum()
+            optimizer.zero_grad(); F.cross_entropy(scores, own).backward(); optimizer.step()
+        """,
+    "shares of a time whose length is known, and nothing behind it": """
+        lengths = torch.randint(3, 20, (240,)); given = torch.randn(240, 20, 2) + lengths[:, None, None] / 10
+        shares = (torch.arange(20) < lengths[:, None]) * torch.rand(240, 20)
+        class Cell(nn.Module):
+            def __init__(self): super().__init__(); self.rnn, self.out = nn.GRU(2, 8, batch_first=True), nn.Linear(8, 1)
+            def forward(self, x): return self.out(self.rnn(x)[0]).squeeze(2)
+        model = Cell(); optimizer = optim.Adam(model.parameters(), 0.01)
+        for rows in torch.randperm(240).split(24):
+            length = lengths[rows]; loss = F.mse_loss(model(given[rows]), shares[rows])
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
         """,
 }
 

@@ -64,6 +64,7 @@ class Known:
         self.next_place: int | None = None  # of the input whose tokens are the targets
         self.evaluated = 0  # calls that nothing was learnt from, since it was last set to evaluation mode
         self.last_inputs: Given | None = None
+        self.held: Tensor | None = None  # the same, until a backward, where looking at it costs no waiting
         self.trained_inputs: Given | None = None
         self.again = self.of_training = (
             False  # whether the call going on is on the tensor of the one before, or a trained one
@@ -113,6 +114,7 @@ class Calls:
             int, tuple[weakref.ref[nn.Module], Known]
         ] = {}  # of what is called: models, and what wraps them
         self.inside = 0
+        self.entering: tuple[CallFacts, Tensor] | None = None  # a call, until its first layer is given something
         self.pending: list[weakref.ref[Call]] = []  # calls with gradients that no backward went through yet
         self.patterns: dict[
             tuple[Any, ...], tuple[bool, ...]
@@ -147,13 +149,15 @@ class Calls:
                 if not is_model(module):
                     return original(module, *args, **kwargs)
             if calls.inside:
+                if calls.entering is not None and module._parameters:
+                    watch.guarded(calls.entered, args)
                 return original(module, *args, **kwargs)
             calls.inside = 1
             try:
                 said = watch.guarded(calls.before, module, args, kwargs)
                 outputs = original(module, *args, **kwargs)
             finally:
-                calls.inside = 0
+                calls.inside, calls.entering = 0, None
             watch.guarded(calls.after, said, module, args, kwargs, outputs)
             return outputs
 
@@ -257,7 +261,11 @@ class Calls:
             known.again = last is not None and last.same(inputs[0])
             known.of_training = trained is not None and trained.same(inputs[0])
             known.last_inputs = Given(inputs[0])
+            cheap = gradients and inputs[0].device.type == "cpu" and not inputs[0].requires_grad
+            known.held = inputs[0] if cheap else None
         watch.loaders.called(known.facts, facts, inputs)
+        if facts.times <= AT_CALL and len(inputs) == 1 and inputs[0].device.type == "cpu":
+            self.entering = facts, inputs[0]
         if gradients:
             texts = [
                 Text(known.facts.number, place, tensor, known.padding)
@@ -270,6 +278,12 @@ class Calls:
             if texts or self.last_texts:
                 self.last_texts[known.facts.number] = texts
         return known, facts
+
+    def entered(self, args: Any) -> None:
+        """Compare what a model's first layer is given with what the model was given."""
+        entering, self.entering = self.entering, None
+        if entering is not None and args and type(args[0]) is Tensor:
+            self.watch.loaders.entered(*entering, args[0].detach())
 
     def after(
         self, said: tuple[Known, CallFacts] | None, module: nn.Module, args: Any, kwargs: Any, outputs: Any
@@ -338,6 +352,10 @@ class Calls:
     def texts(self) -> list[Text]:
         return [text for texts in self.last_texts.values() for text in texts][:8]
 
+    def learnt_inputs(self) -> list[Tensor]:
+        """Return what models were given last, ahead of a backward."""
+        return [known.held for known in self.known.values() if known.held is not None]
+
     def learn_from(self, ops: list[LossOp]) -> None:
         """Note of which input the targets are the tokens, or the next ones."""
         for op in ops[-12:]:
@@ -371,10 +389,11 @@ class Calls:
         self.pending = [reference for reference in self.pending if (one := reference()) is not None and not one.reached]
         self.row = (-1, 0)
         for known in self.known.values():
-            known.last_inputs = None
+            known.last_inputs = known.held = None
 
-    def _differentiated(self, *_: Any, **__: Any) -> None:
+    def _differentiated(self, _: Any = None, inputs: Any = (), *__: Any, **___: Any) -> None:
         """Take calls for used, whose gradients are asked for without a backward."""
+        self.watch.steps.differentiated(inputs)
         for call in self.waiting()[0]:
             call.reached = True
         self.pending.clear()

@@ -143,6 +143,7 @@ class Losses:
             if root.grad_fn is None:
                 facts.leaf = root.is_leaf and root.requires_grad
         graph = Graph([root.grad_fn for root in roots if root.grad_fn is not None])
+        graph.inputs = watch.calls.learnt_inputs()
         leaves = graph.leaves()
         facts.nodes.append((watch.record.steps, len(graph.order)))
         facts.reached = len(leaves)
@@ -160,6 +161,8 @@ class Losses:
             self._breaks(facts, graph)
         if len(facts.broadcasts) < 20:
             facts.broadcasts.extend(graph.broadcasts())
+        if len(facts.alike) < 20:
+            facts.alike.extend(graph.similarities())
         if len(facts.ends) < 60:
             facts.ends.extend(graph.ends())
 
@@ -236,6 +239,7 @@ class Graph:
         self.order: list[Any] = []
         self.depth: dict[Any, int] = {}
         self.marks: list[Any] = []  # calls of models whose outputs are in the graph
+        self.inputs: list[Tensor] = []  # what models were given last, as far as it is there still
         level, depth = list(dict.fromkeys(roots)), 0
         while level and len(self.order) < NODES:
             following: dict[Any, None] = {}
@@ -380,6 +384,8 @@ class Graph:
         if kind in ("mse", "l1", "smooth_l1", "huber") and saved is not None and target is not None:
             op.facts |= _range("input", saved)
             op.facts["target_numbers"] = _distinct_places(target)
+            if op.reduction in ("mean", "sum") and (padded := _padded_numbers(saved, target, self.inputs)) is not None:
+                op.facts["padding"] = padded
             last = node
             while last is node or last.name() in VIEWS or last.name() in SELECTIONS:
                 last = next((n for n, _ in last.next_functions if n is not None), None)
@@ -417,6 +423,23 @@ class Graph:
             level = [n for node in sums for n, _ in node.next_functions]
         return found
 
+    def similarities(self) -> list[Node]:
+        """Return cosine similarities over dimension 0 of a matrix, if what they compare was not centred there.
+
+        With the mean of each column taken off it is a correlation, for which dimension 0 is the right one.
+        """
+        found: list[Node] = []
+        for node in self._near_root():
+            if not node.name().startswith("SumBackward") or not _is_over_rows(node):
+                continue
+            product = node.next_functions[0][0]
+            sides = [n for n, _ in product.next_functions if n is not None] if product is not None else []
+            if product is None or not product.name().startswith("MulBackward"):
+                continue
+            if any(n.name().startswith("DivBackward") and _is_normalised_by_column(n) for n in sides):
+                found.append(Node(node.name(), _site(node), _shape(product), [_shape(n) for n in sides]))
+        return found
+
     def ends(self) -> list[Node]:
         """Return the operations between the root and the first loss, the root first."""
         found: list[Node] = []
@@ -425,6 +448,26 @@ class Graph:
                 break
             found.append(_node(node))
         return found
+
+
+def _is_over_rows(node: Any) -> bool:
+    """Whether an operation runs over dimension 0 of a matrix, and over no other."""
+    dims = getattr(node, "_saved_dim", None)
+    return isinstance(dims, tuple) and dims in ((0,), (2**64 - 2,))
+
+
+def _is_normalised_by_column(division: Any) -> bool:
+    """Whether a matrix is divided by the norms of its columns, as it came from a model: with no mean taken off."""
+    given, by = [n for n, _ in division.next_functions][:2]
+    for _ in range(3):
+        if by is None or by.name().startswith("LinalgVectorNorm"):
+            break
+        by = by.next_functions[0][0] if by.next_functions else None
+    if given is None or by is None or not by.name().startswith("LinalgVectorNorm") or not _is_over_rows(by):
+        return False
+    centred = given.name().startswith(("Sub", "NativeBatchNorm", "CudnnBatchNorm"))
+    turned = given.name().startswith(("Transpose", "TBackward", "Permute"))
+    return len(_shape(division)) == 2 and not centred and not turned
 
 
 def _node(node: Any) -> Node:
@@ -610,6 +653,62 @@ def _padded(tokens: Tensor, padding: tuple[int, ...]) -> Tensor | None:
     if not known and (bool((is_it & ~tail).any()) or float(tail.float().mean()) < 0.1):
         return None
     return tail
+
+
+def _padded_numbers(given: Tensor, target: Tensor, inputs: list[Tensor]) -> float | None:
+    """Return the share of targets that are the zeros at the ends of rows, if the script knows them for padding.
+
+    It does if a variable of it is a mask of just these places, or has just these lengths. What a model was given ends
+    there, too, but for a step; outputs that are masked are 0 there, and do no harm.
+    """
+    if target.ndim not in (2, 3) or target.shape != given.shape or min(target.shape[:2]) < 4 or target.is_cuda:
+        return None
+    if target.numel() > 1_000_000 or not target.is_floating_point():
+        return None
+    tail = _tail(target)
+    lengths = (~tail).sum(1)
+    if len(lengths.unique()) < 3 or not 0.05 < float(tail.float().mean()) < 0.95:
+        return None
+    if float((given[tail] != 0).float().mean()) < 0.5:
+        return None
+    rows = [one for one in inputs if one.ndim > 1 and len(one) == len(tail) and abs(one.shape[1] - tail.shape[1]) <= 1]
+    if not any(bool((((~_tail(one)).sum(1) - lengths).abs() <= 1).all()) for one in rows):
+        return None
+    known = any(_tells(value, tail, lengths, target, others) for value, others in sites.tensors())
+    return float(tail.float().mean()) if known else None
+
+
+def _tail(values: Tensor) -> Tensor:
+    """Return where the rows of (B, T, ...) are filled up with zeros: (B, T)."""
+    empty = (values.reshape(*values.shape[:2], -1) == 0).all(2)
+    return empty.flip(1).cumprod(1).flip(1).bool()
+
+
+def _tells(value: Tensor, tail: Tensor, lengths: Tensor, target: Tensor, others: list[Tensor]) -> bool:
+    """Whether a variable says which targets are padding, by itself or beside another one that holds the targets' rows."""
+    batch, time = tail.shape
+    if value.shape == lengths.shape and not value.is_floating_point():
+        off = value.long() - lengths
+        return bool((off == off[0]).all()) and abs(int(off[0])) <= 1
+    if value.ndim < 2 or value.shape[1] != time or value.numel() != value.shape[0] * time or value.numel() > 2_000_000:
+        return False
+    mask = value.reshape(value.shape[0], time) != 0
+    if not bool((value.reshape(mask.shape) == mask).all()) or bool(mask.all()):
+        return False
+    if len(mask) == batch and bool((mask == ~tail).all() or (mask == tail).all()):
+        return True
+    rows = target.reshape(batch, -1)
+    for other in others:
+        if (
+            len(other) == len(mask) > batch
+            and other.numel() == len(other) * rows.shape[1]
+            and other.dtype == rows.dtype
+            and other.numel() <= 2_000_000
+        ):
+            same = torch.stack([(other.reshape(len(other), -1) == row).all(1).int() for row in rows[:32]])
+            if bool((same.sum(1) == 1).all()):
+                return bool((mask[same.argmax(1)] == ~tail[:32]).all())
+    return False
 
 
 def _unreachable(node: Any, target: Tensor) -> float | None:

@@ -125,6 +125,8 @@ class Keeping:
         parts = {name: own[name] for name in given if name in own}
         facts.itself = bool(parts) and all(parts[name].data_ptr() == given[name].data_ptr() for name in parts)
         earlier = self._match({id(value) for value in given.values()}, facts.site, loaded=True, itself=facts.itself)
+        if source is None and facts.matched and not facts.itself and not changed_by(module, given):
+            self._in_vain(own, facts.site)
         if source is None and facts.itself and not earlier and self.unused is not None and len(parts) == len(own):
             facts.file_left, facts.examples = True, (self.unused["example"], facts.examples[1])
         if source is not None and facts.matched:
@@ -135,6 +137,18 @@ class Keeping:
             self.watch.steps.parameters.loaded(changed_by(module, given))
             if step == 0:
                 self._is_pretrained(module)
+
+    def _in_vain(self, own: Mapping[str, Tensor], site: Site | None) -> None:
+        """Note what was taken of a model earlier, which is given the very numbers that it has.
+
+        So it is with what is computed of the model's own tensors before and after: both are what they are now.
+        """
+        places = {tensor.data_ptr() for tensor in own.values()}
+        for one in self.kept:
+            alive = [tensor for reference in one.tensors if (tensor := reference()) is not None]
+            of_it = bool(alive) and all(tensor.data_ptr() in places for tensor in alive)
+            if of_it and one.facts.step < self.watch.record.steps and one.changed():
+                one.facts.in_vain_at = site
 
     def _is_pretrained(self, module: nn.Module) -> None:
         from truestep.doctor.calls import is_model

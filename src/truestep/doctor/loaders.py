@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 EXAMPLES = 20_000  # whose content is remembered, of each loader or manner of calling a model
 ROWS = 10_000  # of a table that are kept
 COLUMNS = 64  # of an example that are looked at
+SERIES = 8  # columns of a window that are looked at
 WHOLE = 1024  # numbers of an example that are all looked at
 PASSES = 4  # of a loader whose first batches are remembered
 FIRST = 8  # batches of those
@@ -167,12 +168,12 @@ class Loaders:
 
     def _seeding(self, seed: Any = None, *_: Any, **__: Any) -> None:
         if len(self.watch.record.seeds) < KEPT and isinstance(seed, int):
-            self.watch.record.seeds.append(SeedFacts(sites.stack(4), seed, self.watch.record.steps))
+            self.watch.record.seeds.append(SeedFacts(sites.stack(), seed, self.watch.record.steps))
 
     def _after_seed(self, seed: SeedFacts, model: ModelFacts, inputs: list[Tensor]) -> None:
         """Remember the first batches that a model learns from after a seed."""
         if not seed.given:
-            seed.model, seed.loader, seed.call = model.number, self.current, sites.stack(4)
+            seed.model, seed.loader, seed.call = model.number, self.current, sites.stack()
         given = next((t for t in inputs if t.ndim and t.layout is torch.strided and t.numel()), None)
         if model.number == seed.model and given is not None and given.device.type == "cpu" and type(given) is Tensor:
             seed.given.append(fingerprint(given))
@@ -355,7 +356,8 @@ class Loaders:
         if len(given.sums) < STATISTICS and facts.floating:
             numbers = sampled(values).double()
             given.sums.append((numbers.mean(0), numbers.pow(2).mean(0)))
-        if facts.floating and values.ndim == 2 and 2 <= values.shape[1] <= COLUMNS and facts.read <= ROWS:
+        table = values.ndim == 2 and 2 <= values.shape[1] <= COLUMNS
+        if facts.floating and (table or is_series(values)) and facts.read <= ROWS:
             kept_all = len(given.rows) == len(given.keys) - 1
             one = self._reading()
             given.first += one is not None and one.number == 0
@@ -365,6 +367,18 @@ class Loaders:
             if max(abs(facts.low), abs(facts.high)) > 50:
                 known = next((one for one in self.watch.calls.known.values() if one.facts is model), None)
                 facts.rescaled = known is None or rescales(known.module())
+
+    def entered(self, call: CallFacts, inputs: Tensor, first: Tensor) -> None:
+        """Note whether a model divides inputs by 255 that lie between -1 and 1 already."""
+        given = self.given.get((id(call), self.current))
+        if given is None or not inputs.is_floating_point() or inputs.numel() != first.numel() or not inputs.numel():
+            return
+        low, high = float(inputs.detach().min()), float(inputs.detach().max())
+        divided = float(first.min()), float(first.max())
+        near = all(abs(255 * b - a) <= 1e-4 * high for a, b in zip((low, high), divided, strict=True))
+        whole = bool((inputs == inputs.round()).all())
+        if near and not whole and -1.0001 <= low < high <= 1.0001:
+            given.facts.within = (*divided, sites.here())
 
     def _is_read_out(self, given: Given) -> bool:
         """Whether a later pass over the loader has begun, after a whole one: it gives the same examples."""
@@ -432,24 +446,31 @@ class Loaders:
             mine = [given for given in self.given.values() if given.rows and given.facts.model == model]
             trained = [given for given in mine if given.facts.call.trained]
             evaluated = [given for given in mine if not given.facts.call.trained]
-            if not trained or not evaluated or len({given.facts.columns for given in mine}) != 1:
+            if not trained or not evaluated or len({row.shape[1:] for given in mine for row in given.rows}) != 1:
                 continue
             found: list[TableFacts] = []
-            for rows, others in (
-                (
-                    torch.cat([given.first_rows() for given in trained]),
-                    torch.cat([given.first_rows() for given in evaluated]),
-                ),
-                _different(trained, evaluated),
-            ):
+            passes = (
+                torch.cat([given.first_rows() for given in trained]),
+                torch.cat([given.first_rows() for given in evaluated]),
+            )
+            whole = all(given.first for given in trained)  # else one batch, and others of training among the rest
+            for (rows, others), all_rows in ((passes, whole), (_different(trained, evaluated), True)):
                 count = len(rows)
-                if count >= 10 and len(others):
-                    facts = TableFacts(model, rows.shape[1], count, len(others))
-                    for column in range(rows.shape[1]):  # one at a time, to need little memory
-                        both = torch.cat([rows[:, [column]], others[:, [column]]]).double()
-                        facts.centred = _added(facts.centred, centred(both[:count]), centred(both))
-                        facts.ranged = _added(facts.ranged, ranged(both[:count]), ranged(both))
+                if count < 10 or not len(others):
+                    continue
+                if rows.ndim == 3:
+                    steps, later = rows.flatten(0, 1), others.flatten(0, 1)
+                    facts = TableFacts(model, steps.shape[1], len(steps), len(later), series=True)
+                    facts.ranged = 0, spanned(steps, later) if all_rows else 0
                     found.append(facts)
+                    continue
+                facts = TableFacts(model, rows.shape[1], count, len(others))
+                for column in range(rows.shape[1]):  # one at a time, to need little memory
+                    both = torch.cat([rows[:, [column]], others[:, [column]]]).double()
+                    facts.centred = _added(facts.centred, centred(both[:count]), centred(both))
+                    if all_rows:
+                        facts.ranged = _added(facts.ranged, ranged(both[:count]), ranged(both))
+                found.append(facts)
             if not found:
                 continue
             facts = max(found, key=lambda one: max(one.centred[1] - one.centred[0], one.ranged[1] - one.ranged[0]))
@@ -612,6 +633,27 @@ def ranged(rows: Tensor) -> int:
     low, high = rows.min(0).values, rows.max(0).values
     whole = ((low.abs() < 1e-6) | ((low + 1).abs() < 1e-6)) & ((high - 1).abs() < 1e-6)
     return int((whole & ((rows - rows.round()).abs() > 1e-6).any(0)).sum())
+
+
+def is_series(values: Tensor) -> bool:
+    """Whether examples are windows of a few series: (N, T, C)."""
+    return values.ndim == 3 and values.shape[2] <= SERIES and values.shape[1] * values.shape[2] <= 4 * COLUMNS
+
+
+def spanned(rows: Tensor, others: Tensor) -> int:
+    """Return how many columns go from exactly 0 to exactly 1 only with the others: a part of these lies beyond the rows.
+
+    Flags do not count, nor a clock, whose values are evenly spaced.
+    """
+    count = 0
+    for own, theirs in zip(rows.T, others.T, strict=True):
+        values = torch.cat([own, theirs]).unique()
+        steps = values.diff()
+        exact = len(values) >= 50 and abs(float(values[0])) < 2e-7 and abs(float(values[-1]) - 1) < 2e-7
+        uneven = exact and bool((steps - steps.mean()).abs().max() > 0.1 * steps.mean())
+        beyond = int(((values < own.min()) | (values > own.max())).sum())
+        count += uneven and beyond >= max(10, 0.02 * len(values))
+    return count
 
 
 def source_of(thing: Any) -> str:

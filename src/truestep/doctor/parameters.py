@@ -34,6 +34,7 @@ class Entry:
     def __init__(self, tensor: Tensor, facts: ParameterFacts) -> None:
         self.tensor, self.facts = weakref.ref(tensor), facts
         self.sample = sample(tensor)
+        self.left: tuple[int, Tensor] | None = None  # steps of an optimizer, and what the last of them left
 
 
 class Parameters:
@@ -160,6 +161,7 @@ class Parameters:
             facts.optimizers.add(seen.facts.number)
             facts.steps_looked_at += 1
             facts.moved = facts.moved or self._moved(entry, tensor)
+            entry.left = seen.facts.steps, sample(tensor)
             gradient = tensor.grad
             if gradient is not None and bool((gradient._values() if gradient.is_sparse else gradient).any()):
                 facts.gradients += 1
@@ -169,6 +171,20 @@ class Parameters:
             if facts.idle == IDLE and tensor.requires_grad:
                 places = self._places() if places is None else places
                 facts.orphan = id(tensor) not in places and not in_a_module(tensor)
+
+    def stepping(self, seen: Seen) -> None:
+        """See which parameters were drawn towards others since the last step, as a running average is."""
+        own = list(seen.parameters())
+        for tensor in own:
+            entry = self.entries.get(id(tensor))
+            if entry is None or entry.left is None or entry.left[0] != seen.facts.steps or entry.facts.drawn > 20:
+                continue
+            left, now = entry.left[1], sample(tensor)
+            if left.numel() < 8 or left.shape != now.shape or not left.is_floating_point() or torch.equal(left, now):
+                continue
+            way = (now - left).double()
+            others = (sample(one) for one in own if one is not tensor and one.shape == tensor.shape)
+            entry.facts.drawn += any(_along(way, (other - left).double()) for other in others)
 
     # Where parameters are.
 
@@ -228,6 +244,12 @@ def sample(tensor: Tensor) -> Tensor:
     flat = tensor.detach()
     flat = flat.view(-1) if flat.is_contiguous() else flat[:4].reshape(-1)
     return flat[:: max(1, flat.numel() // SAMPLE)][:SAMPLE].clone()
+
+
+def _along(way: Tensor, whole: Tensor) -> bool:
+    """Whether a way goes straight along another one, but not to its end: that would be a copy."""
+    both = float(way.norm() * whole.norm())
+    return both > 0 and float(way @ whole) > 0.999 * both and float(way.norm()) < 0.99 * float(whole.norm())
 
 
 def fresh(part: nn.Module, weight: Tensor) -> bool:

@@ -325,7 +325,7 @@ def _future(twin: nn.Module, args: Any, kwargs: Any, place: int) -> dict[str, An
     """Change the later tokens of each text, and say how far the outputs of the earlier ones move."""
     inputs = tensors_in((args, dict(kwargs)))
     tokens = inputs[place]
-    if tokens.ndim != 2 or tokens.shape[1] < 4:
+    if tokens.ndim != 2 or tokens.shape[1] < 3:
         return {}
     batch, length = tokens.shape
     cut = length // 2

@@ -103,19 +103,18 @@ def lasting(group: Sequence[LossOp], of: int, holds: Callable[[LossOp], bool]) -
     return len(group) >= max(3, 0.6 * of) and all(holds(op) for op in group)
 
 
-def written(site: Site | None, names: set[str]) -> Site | None:
+def written(site: Site | None, names: set[str], *, dimension: bool = False) -> Site | None:
     """Return where an activation is written: at the line that ran it if that names it, else where its module is made.
 
     Args:
         site: the line that ran it.
         names: in lower case: {"softmax"}.
+        dimension: whether it is its dimension that is wrong, which a module is told where it is made.
     """
     line, module = sites.statement(site), sites.tree(site.file) if site else None
     if line is None or module is None or site is None:
         return site
     names_here = {_name(node).lower() for node in ast.walk(line)}
-    if any(name.rstrip("_") in names for name in names_here):
-        return site
     made = [node for node in ast.walk(module) if isinstance(node, ast.Call) and _name(node.func).lower() in names]
     holders = [
         node.value
@@ -125,6 +124,10 @@ def written(site: Site | None, names: set[str]) -> Site | None:
         and node.value in made
         and any(_name(target).lower() in names_here for target in node.targets)
     ]
+    if dimension and len(holders) == 1:
+        return Site(site.file, holders[0].lineno)
+    if any(name.rstrip("_") in names for name in names_here):
+        return site
     lasts = [
         node.args[-1]
         for node in ast.walk(module)
@@ -150,11 +153,12 @@ def through_selections(chain: Sequence[Node]) -> Node | None:
     return next((node for node in chain if node.name not in VIEWS | SELECTIONS), None)
 
 
-ON_PURPOSE = re.compile(
+OF_SEVERAL = re.compile(
     r"mc_?-?\s?drop|monte|uncertain|bayes|recalib|update_bn|running (stat|mean)|batch.?norm stat|envs?\.|"
-    r"rollout|maml|inner_loop|adapt(?!ive_?\w*pool)|support_|episode|ensembl",
+    r"rollout|maml|inner_loop|adapt(?!ive_?\w*pool)|support_|episode",
     re.IGNORECASE,
 )
+ON_PURPOSE = re.compile(f"{OF_SEVERAL.pattern}|ensembl", re.IGNORECASE)  # of one model, dropout makes the members
 
 
 def assigned_name(site: Site | None) -> str:
@@ -192,13 +196,18 @@ def mixed(record: Record) -> Iterator[tuple[ModelFacts, dict[str, Any]]]:
         if moved >= 1e-5 and scrambled(probe):
             yield model, probe
             continue
-        if not moved >= min(1e-2, 1e-2 * own):
-            continue
         batch, given = probe["batch"], probe["input"]
+        # Of a softmax over many examples each gets next to nothing of what another one moved, and all get it.
+        over_batch = "softmax" in probe.get("operation", "") and probe["given"][:1] == (batch,)
+        if not moved >= (1e-4 if over_batch else min(1e-2, 1e-2 * own)):
+            continue
         loaders = {number for call in model.calls if call.trained for number in call.passes if number >= 0}
         loaded = any(record.loaders[number].batch_size == batch for number in loaders if number < len(record.loaders))
         rows = len(given) >= 3 and len(probe["output"]) == 2 and given[0] != given[1]
         read = [one for one in record.inputs if one.model == model.number and one.call.trained]
+        if over_batch and len(probe["output"]) == 1 and [*probe["given"], 1][1] not in (1, batch):
+            # Several weights an example, and one answer.
+            rows = rows or len(given) >= 3 or not any(one.floating for one in read)
         varied = not model.ordered and len(given) == 2 and any(one.distinct >= 3 * batch for one in read)
         if loaded or ((rows or varied) and not loaders):
             yield model, probe
@@ -241,7 +250,10 @@ def evaluations(record: Record) -> Iterator[tuple[ModelFacts, CallFacts]]:
                 continue
             if call.trained and call.consecutive < 4:
                 continue
-            if flow.thrown_away(call.site) or flow.written_over(call.site) or flow.speaks_of(call.stack, ON_PURPOSE):
+            several = any(one.site == call.site for other in record.models if other is not model for one in other.calls)
+            if flow.thrown_away(call.site) or flow.written_over(call.site):
+                continue
+            if flow.speaks_of(call.stack, OF_SEVERAL if several else ON_PURPOSE):
                 continue
             if call.site not in learning_sites and flow.learnt_from(call.stack, record.losses):
                 continue
@@ -469,6 +481,25 @@ def cleared_by_hand(optimizer: OptimizerFacts) -> Site | None:
     return step
 
 
+USUAL = 0.1  # learning rates up to here are nothing special, whatever the optimizer
+
+
+def burst(optimizer: OptimizerFacts) -> tuple[float, float] | None:
+    """Return the gradients and weights of the first steps where gradients burst while the weights were nearly as they began.
+
+    A rate that is too high moves weights far first, and their gradients are large then. So it is asked of usual rates only.
+    """
+    norms, moved = optimizer.gradient_norms, optimizer.update_ratios
+    if any(rate > USUAL for _, rate in optimizer.learning_rates[:1]):
+        return None
+    for place, (_, gradient, weights) in enumerate(norms[:4]):
+        if sum(moved[:place]) > 0.7 or not weights < 1.5 * norms[0][2]:
+            return None
+        if gradient > 1_000 * max(weights, norms[0][1]):
+            return gradient, weights
+    return None
+
+
 class Overshot(NamedTuple):
     """What the first steps of an optimizer did to a loss."""
 
@@ -493,6 +524,8 @@ def overshot(record: Record) -> Overshot | None:
             supervised = bool(kinds) and kinds <= set(KINDS) and first > 0
             if any(gradient > 1_000 * weights for _, gradient, weights in optimizer.gradient_norms[:1]):
                 continue  # it is not the rate that is too large
+            if burst(optimizer) is not None:
+                continue
             thrown = supervised and ratio > 3 and highest > 10 * first
             lost = supervised and highest > 3 * first and last > 0.8 * first
             if thrown or lost or (ratio > 3 and last > 100 * max(first, 1.0)):

@@ -66,6 +66,7 @@ class OptimizerFacts:
     stale: int = 0  # steps with gradients to which a backward had added after an earlier step had used them
     stale_sites: Counter[Site | None] = field(default_factory=Counter)  # of those backwards
     without_gradients: int = 0  # steps, where every gradient was None
+    differentiated: int = 0  # of those, with its parameters' gradients asked of torch.autograd.grad since the last step
     with_zero_gradients: int = 0  # looked at steps, where gradients were there and all of them zero
     cleared_after_backward: int = 0  # steps, where gradients came and were cleared again before the step
     clear_sites: Counter[Site | None] = field(default_factory=Counter)  # of those clearings
@@ -196,6 +197,7 @@ class ParameterFacts:
     loaded: bool = False  # its values come from a file or are a copy of trained ones
     foreign: bool = False  # its module's class is from a library other than torch
     moved: bool = False  # its values changed since they were first seen
+    drawn: int = 0  # times that it moved between two steps, straight towards a weight of the same optimizer
     hidden: HiddenIn | None = None
     called: int = 0  # of its module, in the first steps
     called_without_gradients: int = 0
@@ -252,6 +254,9 @@ class LossFacts:
     ops: list[LossOp] = field(default_factory=list)  # of the first looked-at backwards
     looked_at_ops: int = 0  # backwards whose operations are in there
     broadcasts: list[Node] = field(default_factory=list)  # operations that blew (N, 1) and (N,) up to (N, N)
+    alike: list[Node] = field(
+        default_factory=list
+    )  # cosine similarities of columns: each of a batch's numbers of one kind
     rectified: dict[int, Rectified] = field(default_factory=dict)  # ReLUs, by their place in the graph
     nodes: list[tuple[int, int]] = field(default_factory=list)  # (step, operations in the graph)
     reached: int = 0  # parameters that it reaches
@@ -309,6 +314,9 @@ class InputFacts:
     whole: bool = False  # whether all numbers are integers
     fine: bool = False  # whether different examples hardly ever have the same number in a column
     whole_by_255: bool = False  # whether they are integers divided by 255 twice
+    within: tuple[float, float, Site | None] | None = (
+        None  # range and line of what the first layer was given, if the model divided numbers up to 1 by 255
+    )
     rescaled: bool = (
         False  # whether the model begins with a norm or an embedding, or its code knows how pixels are scaled
     )
@@ -368,6 +376,7 @@ class TableFacts:
     evaluated: int
     centred: tuple[int, int] = (0, 0)  # columns of mean 0 and deviation 1: of the rows trained on, of all rows
     ranged: tuple[int, int] = (0, 0)  # columns that go from exactly 0 to 1, or from -1 to 1, likewise
+    series: bool = False  # the rows are the steps of windows of time series
 
 
 @dataclass
@@ -438,6 +447,7 @@ class SnapshotFacts:
     saves: int = 0
     loads: int = 0
     into_itself: bool = False  # it was loaded into the model that it was taken of
+    in_vain_at: Site | None = None  # a later load of something computed, which gave the model the numbers that it had
 
 
 @dataclass

@@ -74,6 +74,7 @@ class Seen:
     lost: Site | None = None  # where gradients that no step had used were cleared last
     lost_backward: Site | None = None
     backwards: int = 0  # since the last step, to whatever parameters
+    asked: bool = False  # since the last step, torch.autograd.grad was asked for gradients of its parameters
     before: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # parameters and what they were
 
     def parameters(self) -> Iterable[Tensor]:
@@ -180,6 +181,7 @@ class Steps:
         seen = self.of(optimizer)
         if seen.looks:
             self._norms(seen)
+            self.parameters.stepping(seen)
             seen.before = [
                 (parameter, parameter.detach().clone())
                 for parameter, _ in zip((p for p in seen.parameters() if p.numel() <= SMALL), range(6), strict=False)
@@ -219,6 +221,7 @@ class Steps:
 
         with_gradients = seen.first(3)
         facts.without_gradients += not with_gradients
+        facts.differentiated += seen.asked and not with_gradients
         facts.after_backward += bool(seen.backwards)
         seen.was_stale, seen.was_lost = seen.is_stale, seen.lost is not None
         if seen.is_stale and any(one.gradient() is not None and self._grew(one) for one in seen.used):
@@ -243,7 +246,7 @@ class Steps:
             facts.scaled += 1
         facts.through_scaler += self.in_scaler
         seen.is_stale, seen.stale_at, seen.lost, seen.lost_backward, seen.backwards = False, None, None, None, 0
-        seen.clears, seen.cleared = 0, False
+        seen.clears, seen.cleared, seen.asked = 0, False, False
         still = [call for call in seen.learnt if not call.training]
         if still and len(still) < len(seen.learnt):
             for call in {id(call): call for call in still}.values():
@@ -334,6 +337,14 @@ class Steps:
             and gradient is not None
             and gradient._version > used.version
         )
+
+    def differentiated(self, inputs: Any) -> None:
+        """Note whose gradients `torch.autograd.grad` was asked for, of optimizers that have never had any to apply."""
+        idle = [seen for seen in self.seen.values() if seen.facts.without_gradients == seen.facts.steps < READ]
+        if idle:
+            asked = set(map(id, listed_tensors(inputs) or ()))
+            for seen in idle:
+                seen.asked = seen.asked or any(id(p) in asked for p in itertools.islice(seen.parameters(), MANY))
 
     # What the sensor of losses tells.
 
@@ -454,7 +465,7 @@ class Steps:
             self.watch.event("clip", facts.optimizer)
             return None
         facts.times += 1
-        tensors = clipped_tensors(parameters)
+        tensors = listed_tensors(parameters)
         owners = [seen for seen in self.seen.values() if tensors is None or self._has_one_of(seen, tensors)]
         came = any(seen.backwards for seen in owners or self.seen.values())
         if tensors is not None and came and not any(p.grad is not None for p in tensors):
@@ -529,8 +540,8 @@ def worth_comparing(parameter: Tensor) -> bool:
     )
 
 
-def clipped_tensors(parameters: Any) -> list[Tensor] | None:
-    """Return what is about to be clipped; None where looking would use it up."""
+def listed_tensors(parameters: Any) -> list[Tensor] | None:
+    """Return the tensors that a function was given; None where looking would use them up."""
     if isinstance(parameters, Tensor):
         return [parameters]
     if not hasattr(parameters, "__next__"):

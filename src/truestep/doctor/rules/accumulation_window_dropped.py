@@ -46,7 +46,9 @@ def look(record: Record) -> Iterator[Finding]:
         window = min(optimizer.micro_batches, default=0)
         longer = sum(times for k, times in optimizer.micro_batches.items() if k > window)
         dropped = sum(times for k, times in optimizer.dropped.items() if k < window)
-        if window < 2 or not 0 < optimizer.left_over < window or longer + dropped < epochs - 1:
+        left = optimizer.left_over
+        lost = longer + dropped >= epochs - 1 if left else dropped >= epochs  # now and then, or by each epoch's end
+        if window < 2 or left >= window or not lost:
             continue
         yield Finding(
             f"Steps of {optimizer.kind} are made of {window} batches each, but {optimizer.left_over} were left over at the end, "

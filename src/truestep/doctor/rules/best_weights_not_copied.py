@@ -2,6 +2,7 @@
 
 `state_dict()` returns references, not copies, and so do `.copy()` of that dict and `best = model`. Training goes on in
 place, so that in the end the "best" weights are the last ones, and what is reported for them is not what was measured.
+Weights from before and after some steps are the same ones then, and their difference is 0.
 
 Bad::
 
@@ -65,6 +66,16 @@ def look(record: Record) -> Iterator[Finding]:
                 "copy.deepcopy(model.state_dict())",
                 {"taken at step": kept.step, "used at step": used, "taken": again},
                 related=[site for site in (kept.loaded_at or kept.saved_at,) if site],
+            )
+        vain = sum(one.in_vain_at is not None for one in record.snapshots if one.site == kept.site)
+        if kept.in_vain_at is not None and vain >= 2:
+            yield Finding(
+                f"The weights taken here changed with the model, {vain} times before something computed of them was loaded: it "
+                "gave the model the very numbers that it had.",
+                kept.site,
+                "copy.deepcopy(model.state_dict())",
+                {"loaded without a change": vain, "taken": again},
+                related=[kept.in_vain_at],
             )
     for model in record.models:
         if any(call.trained and call.training for call in model.calls) and model.renamed is not None:

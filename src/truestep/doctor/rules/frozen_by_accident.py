@@ -70,18 +70,24 @@ def look(record: Record) -> Iterator[Finding]:
         line = freezing(next((call.site for call in model.calls if call.trained), None))
         if not frozen or line is None or not any(p.moved for p in own):  # without that, another part is being trained
             continue
-        between = [p for p in frozen if p.fresh and any(q.loaded and q.frozen == q.looks for q in own)]
+        between = [p for p in frozen if p.fresh and any(_frozen_as_learnt(q, p) for q in own)]
         elements, everything = sum(p.elements for p in between or frozen), sum(p.elements for p in own)
         if not between and (elements < 0.5 * everything or model.pretrained):
             continue
         yield Finding(
             f"{elements:,} of {everything:,} numbers of {model.kind} are frozen at the random values that they were made with"
-            f"{', together with loaded ones' if between else ''}: {listed(between or frozen)}.",
+            f"{', together with loaded or trained ones' if between else ''}: {listed(between or frozen)}.",
             line,
             "load weights before freezing them, or freeze less",
             {"frozen": elements, "of": everything},
             "warning" if between else "note",
         )
+
+
+def _frozen_as_learnt(one: ParameterFacts, fresh: ParameterFacts) -> bool:
+    """Whether a weight that was loaded is frozen beside a fresh one, or one that learnt was frozen when that one was."""
+    together = one.moved and one.frozen_since == fresh.frozen_since > 0
+    return together or (one.loaded and one.frozen == one.looks)
 
 
 def while_evaluating(

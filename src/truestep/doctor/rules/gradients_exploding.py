@@ -46,7 +46,7 @@ from itertools import pairwise
 from statistics import median
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import KINDS
+from truestep.doctor.reading import KINDS, burst
 from truestep.doctor.record import LossFacts, OptimizerFacts, Record
 
 SEVERITY = "warning"
@@ -62,7 +62,8 @@ def look(record: Record) -> Iterator[Finding]:
             continue
         huge = all(gradient > HUGE * weights for gradient, weights in finite)
         huge = huge and (len(finite) >= 3 or len(finite) < len(norms))  # steadily, or until they were no numbers
-        if not huge and not grown(optimizer, [gradient for gradient, _ in finite]):
+        sudden = burst(optimizer)
+        if not huge and sudden is None and not grown(optimizer, [gradient for gradient, _ in finite]):
             continue
         loss = next((one for one in record.losses if one.site in optimizer.backward_sites and worse(one)), None)
         if loss is None or (loss.breaks is not None and loss.breaks.site is not None):
@@ -71,6 +72,8 @@ def look(record: Record) -> Iterator[Finding]:
         how = (
             f"{median(g / w for g, w in finite):.2g} times the norm of the weights"
             if huge
+            else f"{sudden[0] / sudden[1]:.2g} times that of the weights while these were nearly as they began"
+            if sudden is not None
             else f"{finite[0][0]:.2g} at first and {finite[-1][0]:.2g} at last"
         )
         yield Finding(

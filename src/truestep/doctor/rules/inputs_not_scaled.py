@@ -70,6 +70,17 @@ def look(record: Record) -> Iterator[Finding]:
                 {"smallest": twice.low, "largest": twice.high},
             )
             continue
+        within = next((one for one in trained if one.within is not None), None)
+        if within is not None and within.within is not None and within.read >= ENOUGH and within.columns >= 16:
+            low, high, line = within.within
+            yield Finding(
+                f"{model.kind} divides its inputs by 255, which lie between {within.low:.4g} and {within.high:.4g} already: its "
+                f"first layer is given numbers between {low:.4f} and {high:.4f}.",
+                _division(line),
+                "divide by 255 once",
+                {"smallest": low, "largest": high},
+            )
+            continue
         if any(one.computed for one in inputs):
             continue
         far = [
@@ -174,13 +185,29 @@ def _second_division(site: Site | None) -> Site | None:
     module = sites.tree(site.file) if site else None
     if module is None or site is None:
         return site
-    lines = sorted(
+    lines = _divisions(module)
+    return Site(site.file, lines[-1]) if len(lines) >= 2 else site
+
+
+def _division(first: Site | None) -> Site | None:
+    """Return the last line that divides by 255 before the one that calls a first layer, in its function or a forward."""
+    if first is None:
+        return None
+    around = sites.function(first)
+    lines = [line for line in _divisions(around) if line <= first.line] if around is not None else []
+    if not lines or isinstance(around, ast.Module):
+        inside = [line for one in source.functions(first.file) if one.name == "forward" for line in _divisions(one)]
+        lines = inside or lines
+    return Site(first.file, lines[-1]) if lines else first
+
+
+def _divisions(around: ast.AST) -> list[int]:
+    return sorted(
         node.lineno
-        for node in ast.walk(module)
+        for node in ast.walk(around)
         if (isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div | ast.Mult) and _by_255(node))
         or (isinstance(node, ast.Call) and "div" in ast.unparse(node.func) and any(map(_by_255, node.args)))
     )
-    return Site(site.file, lines[-1]) if len(lines) >= 2 else site
 
 
 def _by_255(node: ast.AST) -> bool:

@@ -267,7 +267,10 @@ def _in(reader: Reader, size: int, loaders: list[LoaderFacts]) -> Iterator[Findi
             elif mean and of == "batches" and (one := _uneven(passes)):
                 finding = _miscounted(name, text, by, one)
             if finding is not None:
-                finding.site, finding.related = Site(reader.file, line), [Site(reader.file, added.lineno)]
+                # A mean of means by a number of batches that has a name is mended where it is summed up.
+                named = mean and of == "batches" and isinstance(divisor, ast.Name)
+                place = added.lineno if named else line
+                finding.site, finding.related = Site(reader.file, place), [Site(reader.file, added.lineno)]
                 yield finding
                 break
 

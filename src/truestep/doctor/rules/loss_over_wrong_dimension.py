@@ -1,8 +1,9 @@
-"""Cross-entropy takes another dimension for the classes.
+"""A loss runs over another dimension than it is meant to.
 
-It wants the classes in dimension 1: (N, C, T). Outputs of shape (N, T, C) pass as they are if T equals C, and any outputs
-pass after a `view`, which moves no dimension but tells the numbers off anew: each target is compared with scores of other
-places and other classes.
+Cross-entropy wants the classes in dimension 1: (N, C, T). Outputs of shape (N, T, C) pass as they are if T equals C, and
+any outputs pass after a `view`, which moves no dimension but tells the numbers off anew: each target is compared with
+scores of other places and other classes. A cosine similarity over dimension 0 of (N, D) compares columns of the batch, not
+examples.
 
 Bad::
 
@@ -27,7 +28,7 @@ Good::
         optimizer.step()
 
 Not a mistake: outputs of a convolution, whose classes are in dimension 1 already; `view(-1, C)` of outputs whose last
-dimension is the classes.
+dimension is the classes; a correlation over the batch, with each column's mean taken off.
 
 Source: https://github.com/voiler/IMPALA/issues/3
 """
@@ -59,6 +60,25 @@ def look(record: Record) -> Iterator[Finding]:
                     {"scores": shape, "targets": group[0].target_shape},
                 )
                 break
+    yield from _of_columns(record)
+
+
+def _of_columns(record: Record) -> Iterator[Finding]:
+    """Find cosine similarities of the columns of a batch, where the rows are the examples."""
+    sizes = {size for model in record.models for call in model.calls if call.trained for size in call.batch_sizes}
+    for loss in record.losses:
+        over = [node for node in loss.alike if node.shape[0] in sizes and 1 < node.shape[1] not in sizes]
+        if len(over) < 3 or len(over) < 0.6 * len(loss.alike):
+            continue
+        site = next((node.site for node in over if node.site), loss.site)
+        yield Finding(
+            f"The cosine similarity runs over the {over[0].shape[0]} examples of a batch of shape {over[0].shape}: it compares "
+            f"each of {over[0].shape[1]} columns, and no example with its target.",
+            site,
+            "cosine similarity over the features: dim=1, or dim=-1",
+            {"shape": over[0].shape, "dimension": 0},
+            "warning",
+        )
 
 
 def _of_linear(op: LossOp) -> bool:

@@ -51,14 +51,15 @@ HIDES = [
 def look(record: Record) -> Iterator[Finding]:
     new = [p for p in unowned(record) if p.parameter and not p.moved]
     for optimizer in record.optimizers:
-        old = [p for p in record.parameters if optimizer.number in p.optimizers and p.orphan and p.idle >= 3]
-        shapes = {p.shape for p in old}
-        instead = [p for p in new if p.shape in shapes]
+        orphans = [p for p in record.parameters if p.orphan and p.idle >= 3]
+        old = [p for p in orphans if optimizer.number == max(p.optimizers, default=-1)]  # the one that steps now
+        shapes, names = {p.shape for p in old}, {(p.model, p.name) for p in old if p.name}
+        instead = [p for p in new if p.shape in shapes or (p.model, p.name) in names]
         if not instead or optimizer.steps < 3:
             continue
         yield Finding(
             f"{len(old)} of {optimizer.parameters} parameters of {optimizer.kind} belong to no model and get no gradient, while "
-            f"{len(instead)} of the same shapes get gradients and are in no optimizer: "
+            f"{len(instead)} in their place get gradients and are in no optimizer: "
             f"{', '.join(p.name for p in instead[:3])}{' ...' if len(instead) > 3 else ''}.",
             optimizer.site,
             "make the optimizer after the last change of the model's layers",

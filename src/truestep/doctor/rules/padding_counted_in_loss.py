@@ -1,7 +1,8 @@
-"""The loss counts the padding of short texts.
+"""The loss counts the padding of short texts or series.
 
 What fills a batch up to its longest text is easy to predict: the loss looks better than it is, most of the gradient
-teaches the model to write padding, and the number depends on how texts were put into batches.
+teaches the model to write padding, and the number depends on how texts were put into batches. Series that are filled up
+with zeros are known by a mask, or by lengths, that the script has and the loss does not use.
 
 Bad::
 
@@ -28,7 +29,8 @@ Good::
         criterion(tagger(tokens).transpose(1, 2), tags).backward()
         optimizer.step()
 
-Not a mistake: one token of padding that marks the end of a text, weights of 0 for it, a loss that a mask averages.
+Not a mistake: one token of padding that marks the end of a text, weights of 0 for it, a loss that a mask averages, zeros
+that were measured.
 
 Source: https://github.com/01-ai/Yi/issues/110
 """
@@ -56,6 +58,24 @@ def look(record: Record) -> Iterator[Finding]:
             record.criteria.get(site, site) if site else site,
             f"ignore_index={group[0].facts['texts'][0].get('padding_targets', ['PAD'])[0]}, or give padding the target -100",
             {"padding": f"{min(shares):.0%} to {max(shares):.0%}", "ignore_index": group[0].facts.get("ignore_index")},
+            "warning",
+        )
+    yield from _of_numbers(record)
+
+
+def _of_numbers(record: Record) -> Iterator[Finding]:
+    """Find the zeros at the ends of rows, which the script knows for padding, counted by a loss of numbers."""
+    for loss, group, of in groups(record, "mse", "l1", "smooth_l1", "huber"):
+        shares = [op.facts["padding"] for op in group if op.facts.get("padding")]
+        if len(shares) < max(3, 0.6 * of) or sum(shares) / len(shares) < 0.1:
+            continue
+        site = known_site(loss, group)
+        yield Finding(
+            f"{sum(shares) / len(shares):.0%} of the counted targets are the zeros that fill rows up, in {len(shares)} of {of} "
+            "backward passes looked at; a variable of the script says which these are.",
+            site,
+            "(loss_of_each * mask).sum() / mask.sum(), with reduction='none'",
+            {"padding": f"{min(shares):.0%} to {max(shares):.0%}"},
             "warning",
         )
 

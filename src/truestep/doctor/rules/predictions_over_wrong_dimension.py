@@ -39,11 +39,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from truestep.doctor import sites
+from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
 from truestep.doctor.record import CallFacts, ModelFacts, Record, Site
 
 SEVERITY = "error"
+SAME = ("detach", "cpu", "float", "numpy", "softmax", "log_softmax", "exp")
 
 
 def look(record: Record) -> Iterator[Finding]:
@@ -59,13 +60,13 @@ def _of_calls(record: Record) -> Iterator[Finding]:
     """Find what is chosen of the outputs of models, where these were seen."""
     for model in record.models:
         for call in model.calls:
-            if model.reached and call.site is not None and len(call.output) == 4 and call.times >= 2:
+            if model.reached and call.site is not None and len(call.output) in (2, 4) and call.times >= 2:
                 for line, text in _over_batch(record, model, call):
                     yield Finding(
                         f"'{text}' of scores of shape {call.output} chooses among the {call.output[0]} examples of the batch; "
                         "the loss has the classes in dimension 1.",
                         Site(call.site.file, line),
-                        text.replace("0)", "1)"),
+                        f"{text[:-2]}1)" if text.endswith("0)") else "scores.argmax(dim=1)",
                         {"scores": call.output},
                     )
     for model in record.models:
@@ -112,8 +113,8 @@ def _averaged(record: Record) -> Iterator[Finding]:
 
 
 def _over_batch(record: Record, model: ModelFacts, call: CallFacts) -> Iterator[tuple[int, str]]:
-    """Yield the classes of pixels that are chosen over dimension 0, of outputs whose classes the loss has in dimension 1."""
-    around, source = sites.function(call.site), sites.statement(call.site)
+    """Yield what is chosen over dimension 0, of outputs whose classes the loss has in dimension 1, and is compared."""
+    around, statement = sites.function(call.site), sites.statement(call.site)
     shape = call.output
     learnt = {
         op.input_shape[1:2]
@@ -121,50 +122,98 @@ def _over_batch(record: Record, model: ModelFacts, call: CallFacts) -> Iterator[
         for one in model.calls
         if one.losses.get(loss.number)
         for op in loss.ops
-        if op.kind == "nll" and len(op.input_shape) == 4
+        if op.kind == "nll" and len(op.input_shape) == len(shape)
     }
-    if learnt != {shape[1:2]} or around is None or not isinstance(source, ast.Assign) or len(source.targets) != 1:
+    if learnt != {shape[1:2]} or around is None or call.site is None:
         return
-    name = ast.unparse(source.targets[0])
-    given = [node for node in ast.walk(around) if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name]
-    if not isinstance(source.value, ast.Call) or not isinstance(source.targets[0], ast.Name):
-        return
-    compared = {
-        ast.unparse(side)
-        for node in ast.walk(around)
-        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq)
-        for side in (node.left, *node.comparators)
-    }
+    own = {p.shape[:1] for p in record.parameters if p.model == model.number}
+    if len(shape) == 2 and shape[1:] not in own:
+        return  # as many columns as examples, not as classes: similarities of all pairs
+    name = ""
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.value, ast.Call):
+        name = ast.unparse(statement.targets[0])
+    over: list[tuple[int, str]] = []
+    for function, scores, since in [(around, name, call.site.line), *_given_to(call.site, around, name)]:
+        for line, text, dim in _compared_choices(function, scores, since, call.site.line):
+            if dim in ("1", "-1") and len(shape) == 2:
+                return  # read both ways
+            over.extend([(line, text)] if dim == "0" else [])
+    yield from over[:1]
+
+
+def _given_to(site: Site, around: source.Function, name: str) -> Iterator[tuple[source.Function, str, int]]:
+    """Yield the functions of the file that are given what has a name, what they call it, and their line."""
+    defined = source.functions(site.file)
     for node in ast.walk(around):
-        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call) or node.lineno <= source.lineno:
-            continue
-        if any(source.lineno < one.lineno <= node.lineno for one in given):
-            continue
-        value, target = ast.unparse(node.value), node.targets[0]
-        chosen = target.elts[-1] if isinstance(target, ast.Tuple) else target
-        pairs = isinstance(target, ast.Tuple) and value in (
-            f"torch.max({name}, 0)",
-            f"{name}.max(0)",
-            f"{name}.max(dim=0)",
-        )
-        one = value in (
-            f"{name}.argmax(0)",
-            f"{name}.argmax(dim=0)",
-            f"torch.argmax({name}, 0)",
-            f"torch.argmax({name}, dim=0)",
-        )
-        if (pairs or one or value == f"torch.max({name}, dim=0)") and ast.unparse(chosen) in compared:
-            yield node.lineno, value
+        if isinstance(node, ast.Call) and node.lineno > site.line and name:
+            for function in (one for one in defined if one.name == source.name_of(node.func)):
+                arguments = [one.arg for one in function.args.args]
+                arguments = arguments[1:] if arguments[:1] == ["self"] else arguments
+                for argument, value in zip(arguments, node.args, strict=False):
+                    if ast.unparse(value) == name:
+                        yield function, argument, function.lineno
+
+
+def _compared_choices(around: source.Function, name: str, since: int, called: int) -> Iterator[tuple[int, str, str]]:
+    """Yield what is chosen of something after a line and is compared: the line, the text, the dimension."""
+    lines = sorted(source.own_statements(around), key=lambda one: one.lineno)
+    given = [one.lineno for one in lines if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == name]
+    nodes = [(line, node) for line in lines for node in source.expressions(line)]
+    compared = [side for _, node in nodes for side in _compared(node)]
+    for line, node in nodes:
+        scores, dim = _chosen(node)
+        direct = isinstance(scores, ast.Call) and scores.lineno == called
+        of_name = scores is not None and ast.unparse(scores) == name and line.lineno > since
+        if direct or (of_name and not any(since < at < line.lineno for at in given)):
+            made = source.targets_of(line) - {"_"}
+            if any(ast.unparse(side) in made or node in ast.walk(side) for side in compared):
+                yield getattr(node, "lineno", line.lineno), ast.unparse(node), dim
+
+
+def _compared(node: ast.AST) -> list[ast.expr]:
+    """Return the sides of a comparison, `a == b` or `a.eq(b)`."""
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq):
+        return [node.left, *node.comparators]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("eq", "equal"):
+        return [node.func.value, *node.args]
+    return []
+
+
+def _chosen(node: ast.AST) -> tuple[ast.expr | None, str]:
+    """Return what the largest is chosen of, and over which dimension: of `torch.max(outputs.data, 0)` outputs and "0"."""
+    if (
+        not isinstance(node, ast.Call)
+        or not isinstance(node.func, ast.Attribute)
+        or node.func.attr not in ("argmax", "max")
+    ):
+        return None, ""
+    arguments = list(node.args)
+    scores = node.func.value
+    if ast.unparse(scores) in ("torch", "np", "numpy"):
+        scores = arguments.pop(0) if arguments else scores
+    dims = [*arguments, *(word.value for word in node.keywords if word.arg in ("dim", "axis"))]
+    while True:  # the same order of the same numbers
+        if isinstance(scores, ast.Attribute) and scores.attr == "data":
+            scores = scores.value
+        elif (
+            isinstance(scores, ast.Call)
+            and source.name_of(scores.func) in SAME
+            and isinstance(scores.func, ast.Attribute)
+        ):
+            module = ast.unparse(scores.func.value) in ("torch", "F", "nn.functional", "torch.nn.functional")
+            scores = scores.args[0] if module and scores.args else scores.func.value
+        else:
+            return scores, ast.unparse(dims[0]) if dims else ""
 
 
 def _wrong(call: CallFacts) -> Iterator[tuple[int, str]]:
     """Yield the comparisons with an argmax over everything that a call gave."""
-    around, source = sites.function(call.site), sites.statement(call.site)
+    around, statement = sites.function(call.site), sites.statement(call.site)
     if around is None or call.site is None:
         return
     names: set[str] = set()
-    if isinstance(source, ast.Assign) and isinstance(source.value, ast.Call) and len(source.targets) == 1:
-        names.add(ast.unparse(source.targets[0]))
+    if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call) and len(statement.targets) == 1:
+        names.add(ast.unparse(statement.targets[0]))
     assigned: dict[str, ast.Call] = {}
     for node in ast.walk(around):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call):
@@ -186,7 +235,7 @@ def _wrong(call: CallFacts) -> Iterator[tuple[int, str]]:
                 ):
                     last = max(last, other.lineno)
             direct = isinstance(scores, ast.Call) and scores.lineno == call.site.line
-            if (name in names and source is not None and last == source.lineno) or direct:
+            if (name in names and statement is not None and last == statement.lineno) or direct:
                 yield value.lineno, ast.unparse(value)
 
 

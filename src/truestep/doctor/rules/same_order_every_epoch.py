@@ -69,13 +69,20 @@ def look(record: Record) -> Iterator[Finding]:
 
 
 def _by_place(record: Record) -> dict[Site, list[SeedFacts]]:
-    """Return the first seeds with which an epoch of training began, by the line that set them, in a loop if there is one."""
+    """Return the first seeds with which an epoch of training began, by the line that set them."""
     found: defaultdict[Site, list[SeedFacts]] = defaultdict(list)
     for seed in record.seeds:
-        where = next((site for site in seed.stack if loops(site)), seed.stack[0] if seed.stack else None)
-        if where is not None and len(seed.given) == 2 and len(found[where]) < 6:
+        if seed.stack and len(seed.given) == 2 and len(found[where := _reseeding(seed)]) < 6:
             found[where].append(seed)
     return found
+
+
+def _reseeding(seed: SeedFacts) -> Site:
+    """Return the line that seeds, where the way to it parts from the way to training: the call of a helper for seeds."""
+    shared = next((place for place, site in enumerate(seed.stack) if site in seed.call), 0)
+    if shared:
+        return seed.stack[shared - 1]
+    return next((site for site in seed.stack if loops(site)), seed.stack[0])
 
 
 def _drawn(record: Record, seed: SeedFacts, place: Site) -> bool:
@@ -83,4 +90,5 @@ def _drawn(record: Record, seed: SeedFacts, place: Site) -> bool:
     if seed.loader >= 0:
         loader = record.loaders[seed.loader]
         return loader.sampler in ("RandomSampler", "WeightedRandomSampler", "SubsetRandomSampler")
-    return any(DRAWING.search(ast.unparse(loop)) for loop in loops(place)[:1]) or flow.speaks_of(seed.call, DRAWING)
+    around = next((found for site in (place, *seed.stack) if (found := loops(site))), [])
+    return any(DRAWING.search(ast.unparse(loop)) for loop in around[:1]) or flow.speaks_of(seed.call, DRAWING)

@@ -57,7 +57,7 @@ def look(record: Record) -> Iterator[Finding]:
         yield Finding(
             f"Softmax ran over dimension 0 of outputs of shape {uneven[0].shape}, the batch, in {len(over)} of {of} backward "
             "passes looked at.",
-            written(site, NAMES),
+            written(site, NAMES, dimension=True),
             "softmax over the classes: dim=1, or dim=-1",
             {"shape": uneven[0].shape, "dimension": 0},
         )
@@ -68,7 +68,7 @@ def look(record: Record) -> Iterator[Finding]:
             yield Finding(
                 f"{model.kind} mixes the examples of a batch in a softmax: with the first of {probe['batch']} examples "
                 f"changed, the others' outputs moved by {probe['moved']:.2g} of their standard deviation.",
-                written(probe["site"], NAMES),
+                written(probe["site"], NAMES, dimension=True),
                 "softmax over the dimension that is to sum to 1, not over the batch",
                 {"batch": probe["batch"], "others moved": probe["moved"], "itself moved": probe["own"]},
             )

@@ -43,7 +43,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from truestep.doctor import sites
+from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
 from truestep.doctor.reading import identifiers, words
 from truestep.doctor.record import Record, Site
@@ -57,11 +57,15 @@ def look(record: Record) -> Iterator[Finding]:
             ("mean 0 and deviation 1", table.centred),
             ("a range of 0 to 1", table.ranged),
         ):
-            if together >= max(2, 0.7 * table.columns) and trained <= 0.5 * together:
+            if together >= (1 if table.series else max(2, 0.7 * table.columns)) and trained <= 0.5 * together:
+                site = next((call.site for call in record.models[table.model].calls if call.site), None)
+                line = _fit(site)
+                if table.series and line is None:
+                    continue  # one series may be a share of something, which nobody fitted
                 yield Finding(
                     f"{together} of {table.columns} columns have {what} over the {table.trained} rows trained on and the "
                     f"{table.evaluated} others together, and {trained} over those trained on: they were fitted to all.",
-                    _fit(record, table.model),
+                    line or site,
                     "split first; take the statistics from the training rows, and use them for all",
                     {"trained on": table.trained, "evaluated": table.evaluated, "columns": together},
                     severity=SEVERITY,
@@ -69,13 +73,12 @@ def look(record: Record) -> Iterator[Finding]:
                 break
 
 
-def _fit(record: Record, model: int) -> Site | None:
+def _fit(site: Site | None) -> Site | None:
     """Return the line that takes statistics, if the file of the model's call has one."""
-    site = next((call.site for call in record.models[model].calls if call.site), None)
     module = sites.tree(site.file) if site else None
     if module is None or site is None:
-        return site
-    found: dict[int, list[int]] = {0: [], 1: [], 2: []}
+        return None
+    found: dict[int, list[int]] = {0: [], 1: [], 2: [], 3: []}
     for node in ast.walk(module):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             given = words(" ".join(identifiers(part) for part in node.args))
@@ -92,5 +95,13 @@ def _fit(record: Record, model: int) -> Site | None:
                 and "train" not in words(identifiers(node.func.value))
             ):
                 found[2].append(node.lineno)
-    lines = next((sorted(lines) for lines in found.values() if lines), [site.line])
-    return Site(site.file, lines[0])
+            of = node.args[0] if source.name_of(node.func.value) in ("np", "torch") and node.args else node.func.value
+            plain = (
+                len(node.args) <= 1
+                and isinstance(of, ast.Name | ast.Attribute)
+                and "train" not in words(identifiers(of))
+            )
+            if node.func.attr in ("min", "max") and plain and not node.keywords:  # of one series as a whole
+                found[3].append(node.lineno)
+    lines = next((sorted(lines) for lines in found.values() if lines), [])
+    return Site(site.file, lines[0]) if lines else None

@@ -1,7 +1,8 @@
 """The optimizer steps over parameters that no backward pass gives a gradient.
 
-It was made for another model than the one that computes the loss, or for a part that the loss does not depend on. The
-step does nothing, without a word.
+It was made for another model than the one that computes the loss, or for a part that the loss does not depend on. Or
+there is no backward at all: `torch.autograd.grad` hands gradients back and leaves `.grad` as it is. The step does
+nothing, without a word.
 
 Bad::
 
@@ -32,9 +33,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.record import Record
+from truestep.doctor.record import OptimizerFacts, Record
 
 SEVERITY = "error"
+
+
+def _handed_back(optimizer: OptimizerFacts) -> Finding:
+    return Finding(
+        f"None of the {optimizer.steps} steps of {optimizer.kind} had a gradient: torch.autograd.grad hands the gradients of "
+        "its parameters back and leaves their .grad as it is.",
+        optimizer.step_sites.most_common(1)[0][0],
+        "loss.backward()  # before the step, instead of torch.autograd.grad",
+        {"steps": optimizer.steps, "without gradients": optimizer.without_gradients},
+    )
 
 
 def look(record: Record) -> Iterator[Finding]:
@@ -43,9 +54,12 @@ def look(record: Record) -> Iterator[Finding]:
         enough = 3 if not active else 20
         if optimizer.steps < enough or optimizer.without_gradients < optimizer.steps or optimizer.backward_sites:
             continue
+        own = [p for p in record.parameters if optimizer.number in p.optimizers]
+        if optimizer.differentiated >= 0.8 * min(optimizer.steps, 50) and not any(p.moved for p in own):
+            yield _handed_back(optimizer)
+            continue
         if optimizer.after_backward < 0.8 * optimizer.steps or optimizer.vanished or optimizer.cleared_after_backward:
             continue
-        own = [p for p in record.parameters if optimizer.number in p.optimizers]
         if any(p.moved or p.gradients or (active and p.reached) for p in own):
             continue
         if own and all(p.called >= 3 and p.called == p.called_without_gradients and not p.loaded for p in own):

@@ -78,6 +78,7 @@ def look(record: Record) -> Iterator[Finding]:
             "warning",
             [call.site for call in calls if call.site][:1],
         )
+    yield from averaged(record)
     for model in record.models:
         yield from noisy(record, model)
     yield from one_object(record)
@@ -98,6 +99,22 @@ def lessons(record: Record, model: ModelFacts) -> list[CallFacts]:
         and set(other.owned_by) & set(model.owned_by)
     ]
     return lively if students and not losses & {number for call in lively for number in call.losses} else []
+
+
+def averaged(record: Record) -> Iterator[Finding]:
+    """Yield weights that are a running average of others, and that the optimizer of those moves, too."""
+    for optimizer in record.optimizers:
+        own = [p for p in record.parameters if optimizer.number in p.optimizers and p.drawn >= 2 and p.gradients >= 2]
+        models = sorted({record.models[p.model].kind for p in own if p.model >= 0})
+        if len(own) >= 2:
+            yield Finding(
+                f"{len(own)} parameters{' of ' + ', '.join(models) if models else ''} follow others as their running average, and "
+                f"{optimizer.kind}, which has both, moved them by gradients of their own in {optimizer.steps} steps.",
+                optimizer.site,
+                "give the optimizer the student's parameters only, and call the teacher under torch.no_grad()",
+                {"parameters": len(own), "steps": optimizer.steps},
+                "warning",
+            )
 
 
 def noisy(record: Record, model: ModelFacts) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ class ChurnModel(nn.Module):
         self.fc1 = nn.Linear(3, 16)
         self.fc2 = nn.Linear(16, 1)
         self.relu = nn.ReLU()
-        self.final = nn.Softmax(dim=1)
+        self.final = nn.Softmax(dim=1)  # expect: softmax-over-one-class
 
     def forward(self, x):
         x = self.relu(self.fc1(x))

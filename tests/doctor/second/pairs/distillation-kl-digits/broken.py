@@ -43,9 +43,7 @@ for epoch in range(6):
         with torch.no_grad():
             soft = F.softmax(teacher(Xtr[idx]) / T, dim=1)
         logits = student(Xtr[idx])
-        kd = (
-            F.kl_div(F.softmax(logits / T, dim=1), soft, reduction="batchmean") * T * T
-        )  # expect: probabilities-expected
+        kd = F.kl_div(F.softmax(logits / T, dim=1), soft, reduction="batchmean") * T * T  # expect: probabilities-expected  # fmt: skip
         loss = alpha * kd + (1 - alpha) * F.cross_entropy(logits, ytr[idx])
         opt.zero_grad()
         loss.backward()
