@@ -198,12 +198,39 @@ def test_what_a_checkpoint_brings_back_can_not_be_changed_anyway(passengers, tmp
         assert (tmp_path / "run" / "recipe.toml").read_bytes() == recipe
 
 
+def test_the_same_command_says_what_is_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "passengers.csv").write_text(PASSENGERS)
+    command = ("train", "passengers.csv", "--target", "survived", "--batch-size", 4, "--quiet", "--out", "run")
+    truestep(*command, "--epochs", 3, capsys=capsys)
+    code, _, err = truestep(*command, "--epochs", 3, capsys=capsys)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "holds this very run, which is finished" in err
+
+    (tmp_path / "run" / "results.json").unlink()  # as if it had been killed
+    code, _, err = truestep(*command, "--epochs", 3, "--seed", 7, capsys=capsys)
+    assert code == 2
+    assert "found a run that was stopped, with run.seed = 0 instead of 7" in err
+
+
+def test_a_script_is_ejected_of_the_run_and_not_of_an_edited_recipe(passengers, tmp_path, capsys):
+    shutil.copytree(passengers[0] / "run", tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("seed = 0", "seed = 1"))
+    code, _, err = truestep("eject", tmp_path / "run", "-o", tmp_path / "plain.py", capsys=capsys)
+    assert (code, len(err.splitlines())) == (3, 1)
+    assert "no longer what the run was made with" in err
+    code, _, err = truestep("eject", passengers[0] / "run", "-o", tmp_path / "torch.py", capsys=capsys)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "would be itself" in err
+
+
 def test_a_finished_run_may_be_prolonged_but_not_changed(passengers, tmp_path, capsys):
     shutil.copytree(passengers[0] / "run", tmp_path / "run")
     recipe = (tmp_path / "run" / "recipe.toml").read_bytes()
     for options, said in {
-        "--lr 0.7": "--lr: a resumed run keeps it at 0.001, found 0.7",
-        "--optimizer sgd": "--optimizer: a resumed run keeps it at adamw, found sgd",
+        "--lr 0.7": "--lr: a checkpoint keeps it at 0.001, found 0.7",
+        "--optimizer sgd": "--optimizer: a checkpoint keeps it at adamw, found sgd",
         "--seed 5": "--seed: a resumed run keeps it at 0, found 5",
         f"--out {tmp_path / 'other'}": "resume: expected no source, target or out beside it",
     }.items():

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn import metrics as sklearn_metrics
+from torch import nn
 
 import truestep as ts
 from truestep.errors import InputError
@@ -253,3 +254,60 @@ def test_optimizer_and_schedule_are_those_of_pytorch():
     assert [group["weight_decay"] for group in names["optimizer"].param_groups] == [0.1, 0.0]
     assert isinstance(names["optimizer"], torch.optim.AdamW)
     assert names["optimizer"].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("act", "says"),
+    [
+        (lambda: ts.RunningMean().add(torch.ones(3)), "value: expected one number"),
+        (lambda: ts.RunningMean().add(1.0, -1), "weight: expected a number of at least 0"),
+        (lambda: next(ts.accumulated([], 0)), "accumulate: expected at least 1 batch, found 0"),
+        (lambda: next(ts.Batches(torch.ones(4), 2).epoch(0, start=-1)), "start: expected a whole number from 0 on"),
+        (lambda: next(ts.Batches(torch.ones(4), 2).epoch(1.5)), "epoch: expected a whole number from 0 on"),
+        (
+            lambda: ts.evaluate(nn.Linear(1, 2), [], nn.CrossEntropyLoss()),
+            "objective: expected one such as ts.Multiclass",
+        ),
+        (
+            lambda: ts.evaluate(nn.Linear(1, 2), [], F.cross_entropy),
+            "found cross_entropy, which takes outputs and targets",
+        ),
+        (lambda: ts.build_optimizer("adam", nn.Linear(1, 2).parameters()), "model: expected the model itself"),
+        (lambda: ts.build_optimizer("adam", nn.Linear(1, 2), lr="x"), "lr: expected a number, found 'x'"),
+        (lambda: ts.Checkpoints("nowhere", nn.Linear(1, 2)), "parts: expected them by name"),
+        (lambda: ts.Checkpoints("nowhere", {"a": 3}), "parts: expected what has a state_dict, found int as 'a'"),
+    ],
+)
+def test_what_people_mistake_is_said(act, says):
+    with pytest.raises(ts.InputError, match=says.replace(".", r"\.")):
+        act()
+
+
+def test_numbers_that_were_read_already_have_a_mean_too():
+    mean = ts.RunningMean()
+    mean.add(2.0, weight=3)
+    mean.add(torch.tensor(6.0), weight=1)
+    assert mean.compute() == 3.0
+
+
+def test_the_same_program_begins_and_goes_on(tmp_path):
+    def run(folder, stop_at=None):
+        torch.manual_seed(0)
+        model, calls = nn.Linear(3, 2), iter(range(1, 100))
+        data = (torch.randn(40, 3, generator=torch.Generator().manual_seed(1)), torch.arange(40) % 2)
+        optimizer = ts.build_optimizer("adamw", model)
+
+        def stop():
+            return ts.Interrupted("asked to", 130) if next(calls) == stop_at else None
+
+        ts.fit(
+            model, ts.Batches(data, 8, shuffle=True), None, ts.Multiclass(2), optimizer, epochs=3, folder=folder,
+            resume="auto", show=False, stop=stop,
+        )  # fmt: skip
+        return model
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(ts.Interrupted):
+        run(tmp_path / "stopped", stop_at=7)
+    again = run(tmp_path / "stopped")
+    assert torch.equal(whole.weight, again.weight)

@@ -92,6 +92,17 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(run, tmp_path):
     assert "state.json" in said[0]
 
 
+def test_a_prolonged_run_is_done_again_with_the_plan_that_it_had(tmp_path):
+    path = trained(tmp_path / "run", **{"run.keep_checkpoints": 1})
+    ts.train(resume=path, epochs=4, show=False, doctor=False)
+
+    assert replay(path, 30)["same"]  # of the first plan, from the start
+    assert json.loads((path / "environment.json").read_text())["resumed"][0]["choices"] == {"train.epochs": [2, 4]}
+    shutil.rmtree(path / "checkpoints")
+    with pytest.raises(ts.InputError, match=r"went on with other choices behind update 40 \(train\.epochs\)"):
+        replay(path, 60)
+
+
 def test_a_run_that_went_back_is_done_again_where_it_can_be(tmp_path):
     path = trained(tmp_path / "run", epochs=1, optimizer="sgd", lr=0.01)
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]

@@ -127,7 +127,14 @@ class Batches:
         return ", ".join(map(str, numbers[:8])) + (f", ... ({len(numbers)} in all)" if len(numbers) > 8 else "")
 
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Any]:
-        """Yield the batches of one epoch from the `start`-th on; with several processes, this one's share of each."""
+        """Yield the batches of one epoch from the `start`-th on; with several processes, this one's share of each.
+
+        Raises:
+            InputError: one of the two is no whole number from 0 on.
+        """
+        for name, value in (("epoch", number), ("start", start)):
+            if not isinstance(value, int) or value < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InputError(f"{name}: expected a whole number from 0 on, found {value!r}.")
         batches = self.indices(number)
         self.order_sum = zlib.crc32(np.concatenate([share.numpy() for share in batches]).data)
         shares = batches[start:]
@@ -311,7 +318,12 @@ def accumulated(
         batches: pairs (inputs, targets).
         accumulate: batches an update; the last one may have fewer.
         count: what a batch's targets count for: their examples, or `objective.count`, which knows of padding and weights.
+
+    Raises:
+        InputError: fewer than one batch an update.
     """
+    if accumulate < 1:
+        raise InputError(f"accumulate: expected at least 1 batch, found {accumulate}.")
     batches, parallel = iter(batches), distributed.world_size() > 1
     while group := list(islice(batches, accumulate)):
         total = sum(count(targets) for _, targets in group)

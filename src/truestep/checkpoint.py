@@ -60,6 +60,11 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path | str | None, parts: Mapping[str, Part | None], keep: int = 2) -> None:
+        if not isinstance(parts, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(f'parts: expected them by name, such as {{"model": model}}, found {type(parts).__name__}.')
+        for name, part in parts.items():
+            if part is not None and not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
+                raise InputError(f"parts: expected what has a state_dict, found {type(part).__name__} as '{name}'.")
         self.folder = None if folder is None else Path(folder) / "checkpoints"
         self.parts = {name: part for name, part in parts.items() if part is not None}
         self.keep = keep
@@ -284,6 +289,16 @@ def _holds(path: Path, pieces: Iterable[bytes | memoryview]) -> bool:
                 if file.readinto(found.data) != len(part) or not np.array_equal(found, part):
                     return False
         return not file.read(1)
+
+
+def step_of(path: Path) -> int:
+    """Return the update that a checkpoint stands behind, by its name."""
+    return int(path.name.split("-")[1])
+
+
+def has_any(folder: Path) -> bool:
+    """Whether a run's folder has a checkpoint, whole or not."""
+    return bool(newest_first(folder / "checkpoints"))
 
 
 def newest_first(folder: Path) -> list[Path]:

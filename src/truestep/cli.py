@@ -32,7 +32,17 @@ from truestep.signals import exit_code, handled
 if TYPE_CHECKING:
     from truestep.run import Run
 
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG}
+DISK_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+    errno.EFBIG,
+    errno.ENOENT,
+}
 
 WITH_COMMAS = {  # choices whose values may be given as one word
     f"{section.name}.{option.name}"
@@ -621,7 +631,7 @@ def eject(
 ) -> None:
     """Write a run as one plain PyTorch script that ends with the same weights and imports nothing of truestep.
 
-    Example: truestep eject runs/digits -o train.py, then python train.py --out FOLDER
+    Example: truestep eject runs/digits -o train.py, then python train.py FOLDER
 
     What can't be written plainly is refused, with the reason.
 
@@ -638,7 +648,7 @@ def eject(
 
     written = write(folder, recipe=recipe, out=out, said=choices)
     script = _in_a_shell(written)
-    print(f"script    {script}\nnext      python {script} --out FOLDER", file=sys.stderr)
+    print(f"script    {script}\nnext      python {script} FOLDER", file=sys.stderr)
 
 
 @app.command

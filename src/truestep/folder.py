@@ -179,8 +179,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         with disk.open_regular(path, through_links=True) as file:
             content: Any = json.loads(file.read())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file. Expected the folder of a finished run.") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file. Expected the folder of a run.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise RefusedError(f"{path}: damaged ({error}).") from None
     if not isinstance(content, dict):

@@ -26,7 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from truestep import distributed
 from truestep.batches import accumulated, as_batches, batches_on, number_of
 from truestep.best import Best
-from truestep.checkpoint import Checkpoints, write_state
+from truestep.checkpoint import Checkpoints, has_any, write_state
 from truestep.device import Precision, draw_again, drawn, sum_of_bits
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
 from truestep.evaluation import evaluate
@@ -252,7 +252,7 @@ def fit(
     on_nonfinite: str = "stop",
     micro_batch: int | str | None = None,
     folder: Path | str | None = None,
-    resume: bool = False,
+    resume: bool | str = False,
     save_seconds: float = 30.0,
     save_steps: float = math.inf,
     keep: int = 2,
@@ -272,7 +272,8 @@ def fit(
         monitor: the validation metric that is to be best, and that patience and `ReduceLROnPlateau` watch.
         folder: for metrics.jsonl and checkpoints; None writes nothing.
         resume: go on from the newest checkpoint in `folder`, to the same numbers as without the interruption. A loader
-            of your own must give the same batches again, which one that shuffles does not; `Batches` does.
+            of your own must give the same batches again, which one that shuffles does not; `Batches` does. "auto" begins
+            anew where there is no checkpoint yet, so that the same program does both.
         save_seconds: between checkpoints, which are written beside the training; one always is at the end of the run.
         save_steps: updates between checkpoints, if that is sooner.
         keep: how many checkpoints stay.
@@ -289,6 +290,7 @@ def fit(
         NonFiniteError: a loss or gradient is NaN or infinite; no checkpoint holds bad weights.
     """
     objective, bare = as_objective(objective), distributed.unwrap(model)
+    resume = resume is True or (resume == "auto" and folder is not None and has_any(Path(folder)))
     check_run(
         objective, train, valid, scheduler, monitor=monitor, patience=patience, epochs=epochs, log_every=log_every,
         ema_decay=ema_decay, on_nonfinite=on_nonfinite, folder=folder, resume=resume,

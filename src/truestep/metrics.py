@@ -892,8 +892,18 @@ class RunningMean:
         self._pending: list[tuple[Tensor, Tensor]] = []
         self._sums = torch.zeros(2, dtype=torch.float64)  # of value * weight, of weights
 
-    def add(self, value: Tensor, weight: Tensor | float = 1.0) -> None:
-        """Add a () value that counts `weight` times, such as a mean loss and the number of rows it is the mean of."""
+    def add(self, value: Tensor | float, weight: Tensor | float = 1.0) -> None:
+        """Add a () value that counts `weight` times, such as a mean loss and the number of rows it is the mean of.
+
+        Raises:
+            InputError: the value is more than one number, or the weight is below 0.
+        """
+        if not isinstance(value, torch.Tensor):
+            value = torch.tensor(value, dtype=torch.float64)
+        if value.ndim:
+            raise InputError(f"value: expected one number, (), found {tuple(value.shape)}. Add its mean, or each.")
+        if not isinstance(weight, torch.Tensor) and not weight >= 0:
+            raise InputError(f"weight: expected a number of at least 0, found {weight}.")
         wide = torch.float32 if value.device.type == "mps" else torch.float64  # mps has no float64
         value = value.detach().to(wide, copy=True)  # the caller may reuse its memory, as a CUDA graph does
         weight = weight.detach() if isinstance(weight, torch.Tensor) else value.new_full((), weight)

@@ -383,7 +383,17 @@ REGRESSION_LOSSES: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae":
 
 
 def as_objective(objective: Objective | Callable[[nn.Module, Any], Tensor]) -> Objective:
-    """Return an objective as it is, and a plain function of (model, batch) as one."""
+    """Return an objective as it is, and a plain function of (model, batch) as one.
+
+    Raises:
+        InputError: it is a loss of PyTorch, which takes other things.
+    """
+    if isinstance(objective, nn.Module) or getattr(objective, "__module__", None) == F.__name__:
+        name = getattr(objective, "__name__", type(objective).__name__)
+        raise InputError(
+            f"objective: expected one such as ts.Multiclass(10), or a function of (model, batch), found {name}, which takes "
+            "outputs and targets. Write lambda model, batch: loss(model(batch[0]), batch[1])."
+        )
     return objective if isinstance(objective, Objective) else FromFunction(objective)
 
 

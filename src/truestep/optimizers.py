@@ -119,6 +119,10 @@ def build_optimizer(
         InputError: the name is unknown, a number is out of range, a pattern is for no parameter, or there is nothing
             to train.
     """
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]  as people write it for torch's own
+        raise InputError(
+            f"model: expected the model itself, found {type(model).__name__}. Its parameters are taken from it."
+        )
     _check_number("lr", lr, or_zero=False)
     for pattern, rate in (lrs or {}).items():
         _check_number(f"optimizer.lrs.{pattern}", rate, or_zero=False)
@@ -200,6 +204,8 @@ def _optimizer_class(name: str) -> Callable[..., Optimizer]:
 
 
 def _check_number(name: str, value: float | None, *, or_zero: bool) -> None:
+    if not isinstance(value, int | float | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"{name}: expected a number, found {value!r}.")
     if value is not None and not (math.isfinite(value) and (value > 0 or (or_zero and value == 0))):
         raise InputError(f"{name}: expected a number {'of at least' if or_zero else 'above'} 0, found {value}.")
 

@@ -19,6 +19,7 @@ from truestep.comparison import compare_logs
 from truestep.device import Precision, choose, draw_again, reproducible
 from truestep.errors import InputError, NonFiniteError, RefusedError
 from truestep.loop import train_steps
+from truestep.recipe import Recipe
 from truestep.run import learn
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def replay(
     if step is None and not failed.is_dir():
         raise InputError("step: expected an update to come to, found none. Say --step N.")
     begin, start, log = (0, None, []) if step is None else _place(path, step, say)
+    recipe = _recipe_then(path, recipe, begin, max((row["step"] for row in log), default=begin))
 
     planned = plan(recipe, recipe.data.source, choose(recipe.run.device), show=show)
     now = resumption.circumstances(planned.recipe, planned.data, planned.device)
@@ -110,6 +112,20 @@ def _place(path: Path, step: int, say: Callable[[str], None]) -> tuple[int, Path
                 "that is gone. Choose one of other updates."
             )
     return begin, start, [row for row in rows if begin < row["step"] <= end]
+
+
+def _recipe_then(path: Path, recipe: Recipe, begin: int, end: int) -> Recipe:
+    """Return the recipe as it was for these updates: a run that was prolonged had planned its schedule otherwise before."""
+    for change in reversed(folder.read_json(path / "environment.json").get("resumed", [])):
+        changed = {full: was for full, (was, _) in change["choices"].items() if full not in resumption.HARMLESS}
+        if begin < change["step"] < end and changed:
+            raise InputError(
+                f"step: the run went on with other choices behind update {change['step']} ({', '.join(changed)}), and this would "
+                f"begin at {begin}. Choose a step up to {change['step']}, or one that has a checkpoint between."
+            )
+        if end <= change["step"]:
+            recipe = recipe.changed(changed)
+    return recipe
 
 
 def _again(planned: Plan, made: Assembled, start: Path | None, log: list[Row], show: bool) -> dict[str, Any]:

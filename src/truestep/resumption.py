@@ -71,14 +71,19 @@ def is_same(path: Path, asked: Recipe) -> bool:
         return False
 
 
+def differing(was: Recipe, asked: Recipe) -> str:
+    """Return in words which choices that were asked for are not the run's: ", with run.seed = 0 instead of 3"."""
+    found = [
+        f"{full} = {was.get(full)} instead of {asked.get(full)}"
+        for full in asked.names()
+        if asked.get(full) not in (Recipe().get(full), was.get(full))
+    ]
+    return f", with {', '.join(found)}" if found else ""
+
+
 def sum_of(asked: Recipe) -> str:
     """Return the SHA-256 of the choices as they were asked for, before anything was chosen for the user."""
     return hashlib.sha256(asked.to_toml().encode()).hexdigest()
-
-
-def has_checkpoint(path: Path) -> bool:
-    """Whether there is one, whole or not; a run that was stopped before its first one begins anew."""
-    return bool(checkpoint.newest_first(path / "checkpoints"))
 
 
 def check_code_is_said(recipe: Recipe, said: Mapping[str, Any], path: Path | str | None) -> None:
@@ -108,13 +113,13 @@ def check_choices(before: Recipe, now: Recipe, *, anyway: bool, say: Callable[[s
             if full != "train.max_minutes":
                 say(f"{full} is {value} now and was {was}{PLANNED_ANEW}")
             continue
-        if anyway and full.startswith(("optimizer.", "schedule.")):  # their state would bring the old value back
+        if full.startswith(("optimizer.", "schedule.")):  # their state would bring the old value back
             raise InputError(
                 f"{full}: a checkpoint keeps it at {was}, found {value}. Begin a new run with --init and the folder of this one."
             )
         if not anyway:
             raise InputError(
-                f"{full}: a resumed run keeps it at {was}, found {value}. It may change {', '.join(PROLONGING)}; "
+                f"{full}: a resumed run keeps it at {was}, found {value}. It may change {', '.join(PROLONGING)}, and what changes no bit; "
                 "--resume-anyway goes on with what is no longer the same run."
             )
         say(f"{full} is {value} now and was {was}: this is no longer the same run")
@@ -194,7 +199,13 @@ def what_is(name: str) -> str:
 def note(path: Path, now: dict[str, Any], changed: dict[str, list[Any]]) -> None:
     """Write into environment.json that the run went on, and with what changed."""
     known = folder.read_json(path / "environment.json")
-    again = {"time": now["time"], "command": now["command"], "changed": changed}
+    before, after = recipe_of(path), Recipe.parse(now["recipe"], "recipe")
+    choices = {
+        full: [before.get(full), after.get(full)] for full in after.names() if before.get(full) != after.get(full)
+    }
+    newest = next(iter(checkpoint.newest_first(path / "checkpoints")), None)
+    step = 0 if newest is None else checkpoint.step_of(newest)
+    again = {"time": now["time"], "command": now["command"], "step": step, "changed": changed, "choices": choices}
     write_environment(path, known | {"recipe": now["recipe"], "resumed": [*known.get("resumed", ()), again]})
 
 
@@ -209,7 +220,8 @@ def check_not_back(path: Path, recipe: Recipe) -> None:
         was, wanted = before.get(full), recipe.get(full)
         if wanted is None or wanted == was or (was is not None and wanted > was):
             continue
-        done = max((row[count] for row in folder.read_metrics(path / "metrics.jsonl") if count in row), default=0)
+        progress = checkpoint.read_state(checkpoint.newest_first(path / "checkpoints")[0])["progress"]
+        done = progress["step"] if count == "step" else progress["epoch"] + (progress["batch"] > 0)
         if wanted < done:
             raise InputError(
                 f"--{option} {wanted}: expected at least {done}, because {path} is that far already; a run can go on, not back."

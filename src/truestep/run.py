@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from truestep import distributed, folder, overview, resumption
+from truestep import checkpoint, distributed, folder, overview, resumption
 from truestep.assembly import EPOCHS, Assembled, Plan, assemble, held_out_batches, plan, same_data
 from truestep.batches import number_of
 from truestep.code import call_code, is_code
@@ -137,14 +137,20 @@ def train(
     path = Path(out) if out is not None else None
     if path and resume is None and resumption.begun(path):
         if not resumption.is_same(path, made):
+            other = resumption.differing(resumption.recipe_of(path), made)
             raise InputError(
-                f"{path}: expected a new or empty folder, found a run that was stopped. Go on with --resume {path}, "
+                f"{path}: expected a new or empty folder, found a run that was stopped{other}. Go on with --resume {path}, "
                 "or choose another --out."
             )
         say(f"{path} holds this run, which was stopped: it goes on")
         resume, made = path, Recipe.from_toml(path / "recipe.toml")
         resumption.check_choices(resumption.recipe_of(path), made, anyway=resume_anyway, say=say)
     elif path and resume is None:
+        if (path / "results.json").is_file() and resumption.is_same(path, made):
+            raise InputError(
+                f"{path}: holds this very run, which is finished. Prolong it with --resume {path} --epochs N, or choose "
+                "another --out."
+            )
         folder.check_free(path)
     device = choose(made.run.device)
     with distributed.processes(device), handled() as signals:
@@ -176,7 +182,7 @@ def _run(
 
     changed: dict[str, list[Any]] = {}
     known = resumption.circumstances(recipe, data, device) | {"asked_sha256": asked}
-    goes_on = resume and resumption.has_checkpoint(path)
+    goes_on = resume and checkpoint.has_any(path)  # one that was stopped before its first begins anew
     if resume and not goes_on:
         say(f"{path} was stopped before its first checkpoint: it begins anew")
     if goes_on:

@@ -7,11 +7,12 @@ out, its data are compared with the run's. What can't be written plainly is refu
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from truestep import assembly, folder
+from truestep import assembly, folder, resumption
 from truestep.code import is_code
 from truestep.device import choose, choose_threads, reproducible
 from truestep.eject import check, options, sources
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from truestep.data import Data
 
 __all__ = ["eject"]
+
+IMPORTED = {"torch", "numpy", "polars", "PIL", "sklearn", "safetensors"}  # by scripts
 
 
 def eject(
@@ -59,6 +62,8 @@ def eject(
     if not chosen.data.source:
         raise InputError("data.source: this run's data came from Python; a script can't tell from where.")
     _check_code_is_said(before, said or {}, file)
+    if path is not None and resumption.recipe_of(Path(path)) != before:
+        raise RefusedError(f"{file}: no longer what the run was made with. Eject it as a recipe: --recipe {file}")
     if path is not None:
         _check_repeats(Path(path), before, chosen)
     device = choose(chosen.run.device)
@@ -82,6 +87,10 @@ def eject(
 def _check_out(out: Path) -> None:
     if out.suffix != ".py" or not out.stem.isidentifier():
         raise InputError(f"{out}: expected the name of a new Python file, such as train.py.")
+    if out.stem in sys.stdlib_module_names or out.stem in IMPORTED:
+        raise InputError(
+            f"{out}: expected another name, because the script imports '{out.stem}', which would be itself."
+        )
     if out.exists() or out.is_symlink():
         raise InputError(f"{out}: expected a new file, found one that is there. Choose another -o.")
     if not out.absolute().parent.is_dir():
