@@ -616,6 +616,17 @@ def test_a_model_that_sees_the_future_is_noticed():
     assert "future unseen" in wrong(ts.trace(causal, tokens, objective))
 
 
+def test_a_small_model_that_learns_but_not_by_heart_is_no_mistake():
+    made = torch.Generator().manual_seed(0)
+    tokens = (torch.randint(1, 3, (2, 49), generator=made) * 2).cumsum(1) % 11
+    batch = tokens[:, :-1], tokens[:, 1:]  # either of two follows a token, which is all that a bigram sees
+
+    found = ts.trace(seeded(lambda: nn.Embedding(12, 12)), batch, ts.NextToken(12))
+
+    assert found.ok, str(found)
+    assert status(found)["overfits one batch"] == "note"
+
+
 def test_what_nobody_can_know_is_skipped():
     def loss(model, batch):
         return ((model(batch) - batch[:, :4]) ** 2).mean()
@@ -1023,6 +1034,16 @@ def test_every_mistake_can_be_shown_in_a_shell(word, here, capsys):
     code, out, _ = truestep("trace", "penguins", "--broken", word, "--json", capsys=capsys)
     assert strict_json(out)["word"] == word
     assert list(here.iterdir()) == []
+
+
+def test_images_show_eval_with_a_model_that_has_dropout(here, capsys):
+    for arguments in (["digits"], ["images"]):
+        make_images(here / "images") if arguments == ["images"] else None
+
+        code, out, err = truestep("trace", *arguments, "--broken", "eval", capsys=capsys)
+
+        assert (code, err) == (0, "")
+        assert "has no dropout" in out
 
 
 def test_a_finished_run_is_traced_as_it_is(here, capsys):

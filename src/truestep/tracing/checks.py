@@ -37,6 +37,7 @@ DEAD, MANY_DEAD = 0.9, 0.5  # shares of the units of an activation
 LARGE_INPUT = 30.0  # inputs are best of about deviation 1
 LARGE_STEP = 1.0  # of all weights, by their length; Adam's first one may be a third of a layer that begins small
 BY_HEART = 0.1  # of the way from the least loss there can be to that of a blind guess
+LEARNT = 0.5  # of the same way: a small model may stay above the other
 FEW, FEW_TEXTS = 8, 2  # examples to learn by heart
 RATES = (1e-3, 1e-2, 1e-1)  # of Adam, tried one after the other
 STEPS = 200  # with each
@@ -523,6 +524,9 @@ def _by_heart(subject: Subject, found: dict[str, Any]) -> Check:
     numbers = few_targets.numel() if isinstance(few_targets, Tensor) else 0
     if weights < numbers * _outputs_per_target(subject):
         return Check(name, NOTE, said, f"It has {weights:,} weights to learn with, which may be too few.")
+    if last < least + LEARNT * (blind - least):
+        advice = "It learns, if not by heart: a small model, or one that sees little of its inputs at once, may not be able to."
+        return Check(name, NOTE, said, advice)
     return Check(
         name,
         WRONG,

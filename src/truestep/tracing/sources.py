@@ -183,7 +183,9 @@ def _of_source(
     if not random or recipe.model.name != "auto" or planned.recipe.model.name not in ("cnn", "resnet"):
         return planned, ""
     other = resolve(recipe.changed({"model.name": "mlp"}), planned.data, planned.device)
-    return replace(planned, recipe=other), f"mlp, because the {planned.recipe.model.name} has no dropout"
+    size = count_weights(other)
+    other = other.changed({"run.threads": choose_threads(size, recipe.run.threads)[0]})
+    return replace(planned, recipe=other, size=size), f"mlp, because the {planned.recipe.model.name} has no dropout"
 
 
 def _of_folder(path: Path, choices: dict[str, Any], *, show: bool) -> tuple[Plan, dict[str, Tensor], str]:
