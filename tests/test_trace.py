@@ -1087,6 +1087,25 @@ def test_a_trace_in_a_shell_fits_80_cells_is_json_and_leaves_nothing(here, capsy
     assert [path.name for path in here.iterdir()] == ["net.py"]
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_cuts_nothing_and_explains_no_column_that_is_left_out(width):
+    model = seeded(lambda: nn.Sequential(OrderedDict(hidden=small(dropout=0.1), output=nn.Linear(4, 4))))
+
+    lines = ts.trace(model, classes_batch(), CLASSES).lines(width)
+
+    assert max(map(cells, lines)) <= width
+    assert not [line for line in lines if line.endswith("...")]
+    text = " ".join(" ".join(lines).split())
+    assert all(words in text for words in ("# forward: what does the model say?", "0 to 3", "update/weights", "dead:"))
+    head = next(line for line in lines if line.startswith("   module"))
+    assert "dead" in head
+    assert ("left out, for want of room" in text) == (width < 80)
+    for word in ("lr", "softmax"):
+        lines = taught(word).lines(width)
+        assert max(map(cells, lines)) <= width
+        assert not [line for line in lines if line.endswith("...")]
+
+
 def test_the_keys_of_the_json_are_those_of_the_page():
     page = (ROOT / "docs" / "trace.md").read_text()
     found = ts.trace(small(), classes_batch(), CLASSES).to_json()
