@@ -616,6 +616,17 @@ def test_a_model_that_sees_the_future_is_noticed():
     assert "future unseen" in wrong(ts.trace(causal, tokens, objective))
 
 
+def test_a_small_model_that_learns_but_not_by_heart_is_no_mistake():
+    made = torch.Generator().manual_seed(0)
+    tokens = torch.randint(1, 3, (2, 49), generator=made).cumsum(1) % 20
+    batch = tokens[:, :-1], tokens[:, 1:]  # either of two follows a token, which is all that a bigram sees
+
+    found = ts.trace(seeded(lambda: nn.Embedding(20, 20)), batch, ts.NextToken(20))
+
+    assert found.ok, str(found)
+    assert status(found)["overfits one batch"] == "note"
+
+
 def test_what_nobody_can_know_is_skipped():
     def loss(model, batch):
         return ((model(batch) - batch[:, :4]) ** 2).mean()
@@ -663,6 +674,80 @@ def test_every_objective_passes_with_a_right_model_and_fails_with_a_sigmoid_at_i
     assert found.ok, str(found)
     assert status(found)["overfits one batch"] == "ok"
     assert "outputs" in wrong(ts.trace(nn.Sequential(model, nn.Sigmoid()), (inputs, targets), objective))
+
+
+@pytest.mark.parametrize(
+    ("layer", "objective", "outputs", "words"),
+    [
+        (nn.Softmax(1), CLASSES, 4, "the loss applies it itself: every difference"),
+        (nn.Sigmoid(), CLASSES, 4, "the loss applies a softmax to outputs that are between 0 and 1 then: every difference"),
+        (nn.Sigmoid(), ts.Multilabel(4), 4, "the loss applies it itself: no answer can be surer than 50 % of no, or 73 % of yes"),
+        (nn.Softmax(1), ts.Multilabel(4), 4, "the loss applies a sigmoid to outputs that are between 0 and 1 then: no answer"),
+    ],
+)  # fmt: skip
+def test_what_a_squashed_output_does_is_told_of_the_loss_that_there_is(layer, objective, outputs, words):
+    inputs, targets = classes_batch()
+    targets = targets if objective is CLASSES else F.one_hot(targets)
+
+    found = ts.trace(nn.Sequential(nn.Linear(6, outputs), layer), (inputs, targets), objective)
+
+    assert words in next(check.found for check in found.checks if check.name == "outputs")
+
+
+def test_the_floors_of_sigmoid_twice_are_those_of_certain_answers():
+    binary, half = ts.Binary(), lambda count: [(x, y % 2) for x, y in batches_of(count)]
+    model = seeded(lambda: nn.Linear(6, 1))
+
+    found = teach("softmax", model, half, binary, lambda copied: torch.optim.SGD(copied.parameters(), lr=0.1))
+
+    no, yes = (F.binary_cross_entropy_with_logits(torch.tensor(v), torch.tensor(v)) for v in (0.0, 1.0))
+    assert f"below {no:.4f} for a no, nor below {yes:.4f} for a yes" in found.known_by
+
+
+def test_running_statistics_that_are_not_learnt_yet_are_named_as_the_cause():
+    inputs, targets = classes_batch()
+    model = seeded(lambda: nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4)))
+
+    found = ts.trace(model, (inputs * 1000, targets), CLASSES)
+
+    check = next(check for check in found.checks if check.name == "loss at the start")
+    assert check.status == "note"
+    assert "in evaluation mode, that is with dropout off and batch norm's running statistics" in check.found
+    assert "The running statistics are not learnt yet" in check.advice
+    with torch.no_grad():
+        model[3].bias[0] = 20.0  # then it is not they
+    found = ts.trace(model, (inputs * 1000, targets), CLASSES)
+    assert "loss at the start" in wrong(found)
+
+
+def test_gradients_that_are_no_numbers_or_all_0_are_wrong():
+    poisoned = changed(lambda m: m[3].weight.fill_(math.nan))
+    still = changed(lambda m: m[0].bias.fill_(-50), lambda: nn.Sequential(nn.Linear(6, 4), nn.ReLU()))
+
+    assert {"finite", "gradients"} <= wrong(ts.trace(poisoned, classes_batch(), CLASSES))
+    found = ts.trace(still, classes_batch(), CLASSES, torch.optim.SGD(still.parameters(), lr=0.1))
+    assert found.content["gradients"]["norm"] == 0
+    assert {"gradients", "step"} <= wrong(found)
+
+
+def test_what_is_no_model_no_batch_or_no_objective_is_refused_at_the_start(monkeypatch):
+    class Leaves(nn.Linear):
+        def forward(self, _):
+            raise SystemExit(5)
+
+    with pytest.raises(ts.InputError, match=r"^model: expected a torch\.nn\.Module, found a function\."):
+        ts.trace(lambda inputs: inputs, classes_batch(), CLASSES)
+    with pytest.raises(ts.InputError, match=r"^batch: expected examples, found none\."):
+        ts.trace(small(), (torch.empty(0, 6), torch.empty(0, dtype=torch.int64)), CLASSES)
+    with pytest.raises(ts.InputError, match=r"^model 'Leaves': failed on .*; SystemExit: 5 \(test_trace\.py, line"):
+        ts.trace(Leaves(6, 4), classes_batch(), CLASSES)
+
+    def refuses(objective):
+        raise ts.InputError("objective: no")
+
+    monkeypatch.setattr("truestep.tracing.as_objective", refuses)
+    with pytest.raises(ts.InputError, match=r"^objective: no$"):
+        ts.trace(small(), classes_batch(), nn.CrossEntropyLoss())
 
 
 def test_nests_of_inputs_and_outputs_are_shown():
@@ -1002,6 +1087,25 @@ def test_a_trace_in_a_shell_fits_80_cells_is_json_and_leaves_nothing(here, capsy
     assert [path.name for path in here.iterdir()] == ["net.py"]
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_cuts_nothing_and_explains_no_column_that_is_left_out(width):
+    model = seeded(lambda: nn.Sequential(OrderedDict(hidden=small(dropout=0.1), output=nn.Linear(4, 4))))
+
+    lines = ts.trace(model, classes_batch(), CLASSES).lines(width)
+
+    assert max(map(cells, lines)) <= width
+    assert not [line for line in lines if line.endswith("...")]
+    text = " ".join(" ".join(lines).split())
+    assert all(words in text for words in ("# forward: what does the model say?", "0 to 3", "update/weights", "dead:"))
+    head = next(line for line in lines if line.startswith("   module"))
+    assert "dead" in head
+    assert ("left out, for want of room" in text) == (width < 80)
+    for word in ("lr", "softmax"):
+        lines = taught(word).lines(width)
+        assert max(map(cells, lines)) <= width
+        assert not [line for line in lines if line.endswith("...")]
+
+
 def test_the_keys_of_the_json_are_those_of_the_page():
     page = (ROOT / "docs" / "trace.md").read_text()
     found = ts.trace(small(), classes_batch(), CLASSES).to_json()
@@ -1025,6 +1129,16 @@ def test_every_mistake_can_be_shown_in_a_shell(word, here, capsys):
     assert list(here.iterdir()) == []
 
 
+def test_images_show_eval_with_a_model_that_has_dropout(here, capsys):
+    for arguments in (["digits"], ["images"]):
+        make_images(here / "images") if arguments == ["images"] else None
+
+        code, out, err = truestep("trace", *arguments, "--broken", "eval", capsys=capsys)
+
+        assert (code, err) == (0, "")
+        assert "has no dropout" in out
+
+
 def test_a_finished_run_is_traced_as_it_is(here, capsys):
     (here / "net.py").write_text(NET)
     run = ts.train("digits", out="run", epochs=1, model="net.py:Net", show=False, doctor=False)
@@ -1035,6 +1149,7 @@ def test_a_finished_run_is_traced_as_it_is(here, capsys):
     found = strict_json(out)
     assert code == 0
     assert found["ok"]
+    assert found["head"]["objective"] == "multiclass: that of the run"
     norms = {row["name"]: row["weight_norm"] for row in found["parameters"]}
     for name, parameter in run.model.named_parameters():
         assert norms[name] == approx(float(parameter.detach().norm()))

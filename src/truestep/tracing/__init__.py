@@ -24,7 +24,7 @@ from truestep.tracing import text
 from truestep.tracing.checks import WRONG, Check, checks
 from truestep.tracing.copying import copied
 from truestep.tracing.guess import blind_guess, even_guess
-from truestep.tracing.lines import Subject, check_place, check_targets, five_lines, fresh
+from truestep.tracing.lines import Subject, check_examples, check_place, check_targets, five_lines, fresh
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -88,7 +88,10 @@ def trace(
     Raises:
         InputError: the model or the objective can't take the batch; it says in which module, and of what shape.
     """
+    if not isinstance(model, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"model: expected a torch.nn.Module, found a {type(model).__name__}.")
     objective = as_objective(objective)
+    check_examples(batch)
     with reproducible(seed=0, threads=torch.get_num_threads(), deterministic=False):
         twin, tool = copied(model, optimizer)
         if tool is None and any(p.requires_grad for p in twin.parameters()):

@@ -209,7 +209,10 @@ def _softmax(runs: Runs) -> Lesson:
             f"The gradient norm is {_n(norms[1])} on average, beside {_n(norms[0])}: what is squashed twice passes less back.",
         ],
         known_by="The loss starts where it should, falls slowly, and stays far above 0 though predictions are right. Outputs are "
-        f"all between 0 and 1{'' if name == 'sigmoid' else ' and sum to 1'}.",
+        "all between 0 and 1 and sum to 1."
+        if name == "softmax"
+        else f"Outputs are all between 0 and 1, so that the loss takes them for odds from even to {math.e:.2f} to 1: it can't fall "
+        f"below {math.log(2):.4f} for a no, nor below {math.log1p(math.exp(-1)):.4f} for a yes of weight 1, however right they are.",
         remedy=f"Hand the model's outputs to {loss} as they are, and apply {name} where probabilities are read.",
         rule="softmax-before-cross-entropy" if name == "softmax" else "sigmoid-before-bce-logits",
     )
@@ -238,8 +241,8 @@ def _lr(runs: Runs) -> Lesson:
         measured=_same_start("update/weights is how long the step is beside the weights"),
         rows=rows,
         seen=[
-            f"Too high: the loss goes from {ends[1]}, by way of {_n(peak)}, beside {ends[0]}; a step is {_n(ratios[1])} of the weights' length on average, beside {_n(ratios[0])}.",
-            f"Too low: the loss goes from {ends[2]}; a step is {_n(ratios[2])} of the weights' length.",
+            f"Too high: the loss goes from {ends[1]}, by way of {_n(peak)}, beside {ends[0]}; from step 2 on, a step is {_n(ratios[1])} of the weights' length on average, beside {_n(ratios[0])}.",
+            f"Too low: the loss goes from {ends[2]}; from step 2 on, a step is {_n(ratios[2])} of the weights' length.",
         ],
         known_by="Too high: the loss jumps above where it started, then stays there, swings or goes NaN. Too low: it hardly "
         "moves from step to step, and nothing else is odd. A step of about a thousandth of the weights' length is usual, "

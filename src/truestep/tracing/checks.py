@@ -37,6 +37,7 @@ DEAD, MANY_DEAD = 0.9, 0.5  # shares of the units of an activation
 LARGE_INPUT = 30.0  # inputs are best of about deviation 1
 LARGE_STEP = 1.0  # of all weights, by their length; Adam's first one may be a third of a layer that begins small
 BY_HEART = 0.1  # of the way from the least loss there can be to that of a blind guess
+LEARNT = 0.5  # of the same way: a small model may stay above the other
 FEW, FEW_TEXTS = 8, 2  # examples to learn by heart
 RATES = (1e-3, 1e-2, 1e-1)  # of Adam, tried one after the other
 STEPS = 200  # with each
@@ -157,11 +158,18 @@ def _outputs(subject: Subject, found: dict[str, Any]) -> Check | None:
             "the model ends in a relu: its outputs can't be below 0",
             f"Take it away: the loss expects {expects}.",
         )
-    why = (
-        "targets are outside of 0 to 1 as the loss sees them, standardised"
-        if isinstance(subject.objective, Regression)
-        else "the loss applies it itself, and twice flattens every difference between classes"
-    )
+    own = "softmax" if isinstance(subject.objective, Multiclass | NextToken) else "sigmoid"
+    if isinstance(subject.objective, Regression):
+        why = "targets are outside of 0 to 1 as the loss sees them, standardised"
+    else:
+        applies = (
+            "applies it itself" if activation == own else f"applies a {own} to outputs that are between 0 and 1 then"
+        )
+        why = f"the loss {applies}: " + (
+            "every difference between classes is flattened"
+            if own == "softmax"
+            else "no answer can be surer than 50 % of no, or 73 % of yes"
+        )
     return Check(name, WRONG, f"the model ends in a {activation}; {why}", f"Take it away: the loss expects {expects}.")
 
 
@@ -172,18 +180,14 @@ def start(subject: Subject, found: dict[str, Any]) -> Check | None:
         return Check(name, SKIPPED, "for an objective of one's own nobody knows what it should be")
     if subject.trained:
         return Check(name, SKIPPED, "the model is trained already")
-    with torch.no_grad(), evaluation_mode(subject.model), quiet(subject):
-        inputs, _ = subject.parts()
-        outputs = forward(subject, inputs)
-        start = float(loss_of(subject, outputs, targets)[0])
-        # With targets of other examples, too: what a random model happens to get right on easy data says nothing.
-        shifts = [place * len(targets) // 8 for place in range(8)]
-        others = [float(loss_of(subject, outputs, targets.roll(shift, 0))[0]) for shift in shifts]
-    unsure, even, blind = sum(others) / len(others), found["loss"]["even"], blind_guess(subject.objective, targets)
+    start, unsure = _at_start(subject, targets, evaluation_mode)
+    even, blind = found["loss"]["even"], blind_guess(subject.objective, targets)
     assert blind is not None
     if not math.isfinite(start):
         return Check(name, SKIPPED, f"it is {start:g}")
-    said = f"{start:.4f} with dropout off; a model that knows nothing yet has about {even:.4f}"
+    normed = any(isinstance(m, _BatchNorm) and m.track_running_stats for m in subject.model.modules())
+    mode = "in evaluation mode, that is with dropout off" + (" and batch norm's running statistics" if normed else "")
+    said = f"{start:.4f} {mode}; a model that knows nothing yet has about {even:.4f}"
     if isinstance(subject.objective, Regression):
         power = 1.0 if subject.objective.loss == "mse" else 0.5
         excess, odd, bad = unsure / (even or 1.0), ODD_NUMBERS**power, WRONG_NUMBERS**power
@@ -198,7 +202,17 @@ def start(subject: Subject, found: dict[str, Any]) -> Check | None:
     else:
         excess, odd, bad = unsure - even, ODD_START, WRONG_START
     if excess > odd:
-        sure = f"its outputs lose {unsure:.4f} on average with targets of any example; knowing nothing has {even:.4f}"
+        sure = f"{mode}, its outputs lose {unsure:.4f} on average with targets of any example; knowing nothing has {even:.4f}"
+        if normed:
+            _, with_batch = _at_start(subject, targets, _learning_mode)
+            if (with_batch / (even or 1.0) if isinstance(subject.objective, Regression) else with_batch - even) <= odd:
+                return Check(
+                    name,
+                    NOTE,
+                    f"{sure}, and with the batch's own statistics it is {with_batch:.4f}",
+                    "The running statistics are not learnt yet, and inputs are of another scale than theirs: mean 0 and "
+                    "deviation 1 at first. Scale the inputs, or evaluate after more steps.",
+                )
         advice = "It begins sure, and wrong: look for large initial weights, or a bias, in the last layer."
         return Check(name, WRONG if excess > bad else NOTE, sure, advice)
     if start < KNOWN_START * min(even, blind):
@@ -209,6 +223,19 @@ def start(subject: Subject, found: dict[str, Any]) -> Check | None:
             "It knows answers before it has learnt any: is the target among the inputs, or the model trained already?",
         )
     return Check(name, OK, said)
+
+
+def _at_start(subject: Subject, targets: Tensor, mode: Callable[[nn.Module], Any]) -> tuple[float, float]:
+    """Return the loss in this mode, and its mean over targets of other examples, too.
+
+    What a random model happens to get right on easy data says nothing.
+    """
+    with torch.no_grad(), mode(subject.model), quiet(subject):
+        inputs, _ = subject.parts()
+        outputs = forward(subject, inputs)
+        shifts = [place * len(targets) // 8 for place in range(8)]
+        others = [float(loss_of(subject, outputs, targets.roll(shift, 0))[0]) for shift in shifts]
+        return float(loss_of(subject, outputs, targets)[0]), sum(others) / len(others)
 
 
 def _gradients(subject: Subject, found: dict[str, Any]) -> Check:
@@ -235,6 +262,14 @@ def _gradients(subject: Subject, found: dict[str, Any]) -> Check:
             WRONG,
             f"{len(none)} of {len(trainable)} parameters get none: {_some(none)}",
             "They never learn: their module is not used in forward, or .detach() or no_grad() cuts them off.",
+        )
+    odd = [row["name"] for row in trainable if not math.isfinite(row["gradient_norm"])]
+    if odd:
+        return Check(
+            name,
+            WRONG,
+            f"{len(odd)} of {len(trainable)} parameters get one with NaN or infinite numbers: {_some(odd)}",
+            "A step with them would spoil every weight it reaches; 'finite' says where they begin.",
         )
     zero = [row["name"] for row in trainable if row["gradient_zeros"] == 1]
     still = [row for row in zero if row in _zero_later(subject)] if zero else []
@@ -314,6 +349,8 @@ def _step(subject: Subject, found: dict[str, Any]) -> Check:
     length = f"the update is {ratio:.2g} of the weights" if ratio else "all weights were 0"
     said = f"the loss of this batch went from {digits(before)} to {digits(after)}; {length}"
     rows = [row for row in found["parameters"] if row["gradient_norm"]]
+    if not rows and before and after == before:
+        return Check(name, WRONG, said, "Every gradient is 0, so that no step changes anything: see gradients.")
     still = [row["name"] for row in rows if not row["moved"]]
     if still:
         advice = "Was the optimizer made from model.parameters(), of this very model?"
@@ -523,6 +560,9 @@ def _by_heart(subject: Subject, found: dict[str, Any]) -> Check:
     numbers = few_targets.numel() if isinstance(few_targets, Tensor) else 0
     if weights < numbers * _outputs_per_target(subject):
         return Check(name, NOTE, said, f"It has {weights:,} weights to learn with, which may be too few.")
+    if blind is not None and last < least + LEARNT * (blind - least):
+        advice = "It learns, if not by heart: a small model, or one that sees little of its inputs at once, may not be able to."
+        return Check(name, NOTE, said, advice)
     return Check(
         name,
         WRONG,

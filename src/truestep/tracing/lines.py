@@ -60,10 +60,17 @@ def fresh(nest: Any) -> Any:
     return map_tensors(lambda tensor: tensor.detach().clone(), nest)
 
 
-def died_of(error: Exception) -> str:
+def died_of(error: BaseException) -> str:
     """Return what someone's code died of, in one line; torch can say more than anybody reads."""
     said, place = told(error), place_of(error)
     return said if len(said) <= LONGEST else f"{said[:LONGEST]}...{f' ({place})' if place else ''}"
+
+
+def check_examples(batch: Any) -> None:
+    """Raise InputError for a batch of nothing."""
+    tensors = [tensor for tensor in tensors_of(batch) if tensor.ndim]
+    if (tensors and not any(map(len, tensors))) or (isinstance(batch, tuple | list | Mapping) and not batch):
+        raise InputError("batch: expected examples, found none.")
 
 
 def check_place(subject: Subject) -> None:
@@ -95,7 +102,7 @@ def forward(subject: Subject, inputs: Any, watch: Watch | None = None) -> Any:
             return subject.objective.forward(subject.model, inputs)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         name = type(subject.model).__name__
         where, given = f"model '{name}'", inputs
         if watch and watch.inside:
@@ -117,7 +124,7 @@ def loss_of(subject: Subject, outputs: Any, targets: Any) -> tuple[Tensor, float
             loss = subject.objective.loss_sum(outputs, targets) / count
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         found = f"outputs {_shapes(outputs)}"
         if not isinstance(outputs, Tensor):
             found = f"a {type(outputs).__name__} as outputs, {_shapes(outputs)}; expected one tensor"
@@ -135,7 +142,7 @@ def backward(subject: Subject, loss: Tensor) -> None:
     """
     try:
         loss.backward()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"model '{type(subject.model).__name__}': backward failed; {died_of(error)}.") from error
 
 
@@ -211,7 +218,7 @@ def _step(subject: Subject, random_before: list[Tensor]) -> None:
     if not isinstance(optimizer, LBFGS):
         try:
             subject.precision.scaler.step(optimizer)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"optimizer '{type(optimizer).__name__}': its step failed; {died_of(error)}.") from error
         return
 

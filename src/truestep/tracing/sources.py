@@ -51,6 +51,7 @@ class Begun:
     train: Batches | StreamedBatches
     trained: str  # by what, in words; "" if by nothing
     why: str  # the model is another than the usual one, in words
+    is_run: bool  # whose recipe names every choice, whoever made it
 
     def batches(self) -> Iterator[Any]:
         """Yield the training batches of one epoch after another, as a run has them."""
@@ -73,7 +74,7 @@ class Begun:
         head = {
             "data": f"{data.name}, the first {batches} of {examples} training examples",
             "model": self.why or recipe.model.name,
-            "objective": f"{self.plan.objective.name}: {data.target.reason}",
+            "objective": f"{self.plan.objective.name}: {'that of the run' if self.is_run else data.target.reason}",
         }
         if self.trained:
             head["weights"] = self.trained
@@ -153,7 +154,7 @@ def _begun(
                 made.model.load_state_dict(weights)
             except (RuntimeError, TypeError) as error:
                 raise RefusedError(f"{source}: weights of another model ({' '.join(str(error).split())}).") from None
-        yield Begun(planned, made.model, made.train, trained, why)
+        yield Begun(planned, made.model, made.train, trained, why, weights is not None)
 
 
 def _is_run(source: Any) -> bool:
@@ -183,7 +184,9 @@ def _of_source(
     if not random or recipe.model.name != "auto" or planned.recipe.model.name not in ("cnn", "resnet"):
         return planned, ""
     other = resolve(recipe.changed({"model.name": "mlp"}), planned.data, planned.device)
-    return replace(planned, recipe=other), f"mlp, because the {planned.recipe.model.name} has no dropout"
+    size = count_weights(other)
+    other = other.changed({"run.threads": choose_threads(size, recipe.run.threads)[0]})
+    return replace(planned, recipe=other, size=size), f"mlp, because the {planned.recipe.model.name} has no dropout"
 
 
 def _of_folder(path: Path, choices: dict[str, Any], *, show: bool) -> tuple[Plan, dict[str, Tensor], str]:

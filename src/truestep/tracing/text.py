@@ -10,7 +10,8 @@ from truestep.listing import NARROWEST, cells, cut, padded, wrapped
 from truestep.progress import digits
 
 MOST_ROWS = 40  # of a table; --json has all
-NAME = 32  # cells of the longest name in a table
+NAME, SHORT_NAME = 32, 14  # cells of the longest name in a table, and of one that columns are left out for
+WIDE = 68  # cells, from which on what the five lines mean stands beside them, in a column
 STEPS_SHOWN = (1, 2, 3, 4, 5, 10, 15, 20)
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 COLOURS = {"ok": "\x1b[32m", "wrong": "\x1b[1;31m", "note": "\x1b[33m", "skipped": "\x1b[2m"}
@@ -66,7 +67,8 @@ def _head(content: Mapping[str, Any], width: int) -> Iterator[str]:
 
 def _line(code: str, meaning: str, width: int) -> Iterator[str]:
     yield ""
-    yield cut(f"{code:<40}  # {meaning}", width)
+    line = f"{code:<40}  # {meaning}" if width >= WIDE else f"{code}  # {meaning}"
+    yield from [line] if cells(line) <= width else [cut(code, width), cut(f"   # {meaning}", width)]
 
 
 def _said(words: str, width: int) -> Iterator[str]:
@@ -86,7 +88,27 @@ def wrapped_at(indent: int, words: str, width: int) -> Iterator[str]:
 
 def _batch(tensors: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
     rows = [(t["name"], _shape(t["shape"]), t["dtype"], t["device"], _range(t)) for t in tensors]
-    yield from table(("batch", "shape", "type", "on", "numbers"), rows, width, left=5)
+    head = ("batch", "shape", "type", "on", "numbers")
+    room = width - 3 - sum(size + 2 for size in _sizes(head, rows)[:4])
+    if room >= max(len(words) for row in rows for words in row[4].split(", ")):
+        rows = [part for row in rows for part in _in_lines(row, room)]
+        yield from table(head, rows, width, left=5)
+        return
+    yield from table(head[:4], [row[:4] for row in rows], width, left=4)
+    for row in rows:
+        yield from _said(f"{row[0]}: {row[4]}", width)
+
+
+def _in_lines(row: tuple[str, ...], room: int) -> Iterator[tuple[str, ...]]:
+    """Yield a row whose last cell, of parts with commas between, goes on below in lines of its own."""
+    *others, words = row
+    line = ""
+    for part in words.split(", "):
+        if line and cells(line) + 2 + cells(part) + 1 > room:
+            yield *others, f"{line},"
+            others, line = [""] * len(others), ""
+        line = f"{line}, {part}" if line else part
+    yield *others, line
 
 
 def _range(tensor: Mapping[str, Any]) -> str:
@@ -120,7 +142,12 @@ def _modules(rows: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
                 "" if dead is None else f"{dead:.0%}",
             )
         )
-    yield from table(("module", "", "outputs", "weights", "mean", "std", "dead"), shown, width, left=3)
+    head = ("module", "", "outputs", "weights", "mean", "std", "dead")
+    kept = _fitting(head, shown, width, spare=(4, 3, 5, 1))
+    yield from table(
+        [head[i] for i in kept], [[row[i] for i in kept] for row in shown], width, left=3 - (1 not in kept)
+    )
+    yield from _left_out(head, kept, width)
     if len(rows) > MOST_ROWS:
         yield from _said(f"and {len(rows) - MOST_ROWS} more modules; --json has all", width)
     if any(row["dead"] is not None for row in rows):
@@ -185,9 +212,12 @@ def _step(content: Mapping[str, Any], width: int) -> Iterator[str]:
         for row in rows[:MOST_ROWS]
     ]
     if shown:
+        head = ("parameter", "shape", "weights", "gradient", "update", "update/weights")
+        kept = _fitting(head, shown, width, spare=(1, 4, 2))
         yield from table(
-            ("parameter", "shape", "weights", "gradient", "update", "update/weights"), shown, width, left=2
+            [head[i] for i in kept], [[row[i] for i in kept] for row in shown], width, left=2 - (1 not in kept)
         )
+        yield from _left_out(head, kept, width)
     if len(rows) > MOST_ROWS:
         yield from _said(f"and {len(rows) - MOST_ROWS} more parameters; --json has all", width)
     if not step["taken"]:
@@ -220,25 +250,50 @@ def _checks(found: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, left: int) -> Iterator[str]:
     """Yield a table whose first `left` columns are words and whose others are numbers; the first column gives way."""
-    sizes = [max(cells(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
-    sizes[0] = min(sizes[0], NAME)
+    sizes = _sizes(head, rows)
     over = 3 + sum(sizes) + 2 * (len(sizes) - 1) - width
     if over > 0:
-        sizes[0] = max(sizes[0] - over, 10)
+        sizes[0] = min(sizes[0], max(sizes[0] - over, 10))
     for row in [head, *rows]:
         parts = [_first(row[0], sizes[0])]
         parts += [
             padded(value, size) if place < left else f"{value:>{size}}"
             for place, (value, size) in enumerate(zip(row[1:], sizes[1:], strict=True), start=1)
         ]
-        yield cut("   " + "  ".join(parts), width)
+        yield cut(("   " + "  ".join(parts)).rstrip(), width)
+
+
+def _sizes(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    sizes = [max(cells(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
+    return [min(sizes[0], NAME), *sizes[1:]]
+
+
+def _fitting(head: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, spare: Sequence[int]) -> list[int]:
+    """Return which columns there is room for, beside a first one that still tells names apart.
+
+    Args:
+        spare: those that may be left out, first this, then that.
+    """
+    first, *sizes = _sizes(head, rows)
+    kept = list(range(len(head)))
+    for column in spare:
+        if 3 + min(first, SHORT_NAME) + sum(sizes[i - 1] + 2 for i in kept[1:]) <= width:
+            break
+        kept.remove(column)
+    return kept
+
+
+def _left_out(head: Sequence[str], kept: Sequence[int], width: int) -> Iterator[str]:
+    missing = [head[i] or "types" for i in range(len(head)) if i not in kept]
+    if missing:
+        yield from _said(f"left out, for want of room: {', '.join(missing)}; --json has all", width)
 
 
 def _first(name: str, size: int) -> str:
     """Return a name in so many cells; of a longer one the end, which tells modules apart."""
     if cells(name) <= size:
         return padded(name, size)
-    return padded("..." + name[len(name) - size + 3 :], size)
+    return padded("..." + name[len(name) - size + 3 :].lstrip("."), size)
 
 
 def _shape(shape: Sequence[int] | None) -> str:
@@ -268,8 +323,13 @@ def lesson(content: Mapping[str, Any], width: int = 80) -> Iterator[str]:
     yield from wrapped("mistake", content["title"], width)
     yield ""
     half = max(len(line["right"]) for line in content["code"])
-    for left, right in [("right", "broken"), *((line["right"], line["broken"]) for line in content["code"])]:
-        yield cut(f"   {padded(left, half)}  {right or '-'}", width)
+    if 5 + half + max(len(line["broken"]) for line in content["code"]) <= width:
+        for left, right in [("right", "broken"), *((line["right"], line["broken"]) for line in content["code"])]:
+            yield cut(f"   {padded(left, half)}  {right or '-'}", width)
+    else:  # one below the other
+        for way in ("right", "broken"):
+            yield way
+            yield from (cut(f"   {line[way] or '-'}", width) for line in content["code"])
     yield ""
     yield from wrapped_at(0, content["measured"], width)
     yield ""
@@ -300,8 +360,14 @@ def _measured(rows: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
         for row in shown
     ]
     sizes = [max(len(line[i]) for line in [titles, *cells_of]) for i in range(len(titles))]
+    quantities = list(dict.fromkeys(quantity for quantity, _, _ in ways))
+    if len(quantities) > 1 and 3 + sum(sizes) + 2 * (len(sizes) - 1) > width:  # one below the other
+        for quantity in quantities:
+            mine = [names[0], *(name for name, (other, _, _) in zip(names[1:], ways, strict=True) if other == quantity)]
+            yield from _measured([{name: row[name] for name in mine} for row in rows], width)
+        return
     first = " " * (3 + sizes[0])
-    for quantity in dict.fromkeys(quantity for quantity, _, _ in ways):
+    for quantity in quantities:
         columns = [i for i, (other, _, _) in enumerate(ways, start=1) if other == quantity]
         room = max(sum(sizes[i] + 2 for i in columns), len(QUANTITIES[quantity]) + 2)
         sizes[columns[-1]] += room - sum(sizes[i] + 2 for i in columns)
