@@ -201,7 +201,8 @@ def test_every_other_choice_is_refused_whether_it_is_said_or_written_into_the_re
         if full in (*HARMLESS, *PROLONGING, *PLACES[:1]):
             continue
         walked += 1
-        said = re.escape(f"{full}: a resumed run keeps it at")
+        keeper = "checkpoint" if full.startswith(("optimizer.", "schedule.")) else "resumed run"
+        said = f"{re.escape(full)}: a {keeper} keeps it at"
         if full != "model.name":
             refused(project, said, **{full: value})
         (run / "recipe.toml").write_text(recipe.changed({full: value}).to_toml())
