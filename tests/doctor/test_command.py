@@ -147,7 +147,7 @@ def test_ctrl_c_shows_what_was_found_so_far(tmp_path):
                 break
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=110)
 
     assert process.returncode == 130
     assert "softmax-before-cross-entropy" in errors
