@@ -48,7 +48,10 @@ def check_reached(output, reached):
         assert least <= float(figures[name]) <= most, f"{name} {figures[name]}"
 
 
-@pytest.mark.parametrize("name", REACHED)
+SLOW = {"gan", "vae", "contrastive", "distillation", "train_validate"}  # some ten seconds each
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in REACHED])
 def test_an_example_reaches_what_it_shows(name, server):
     ended = server.run(EXAMPLES / f"{name}.py", [], doctor=True)
 

@@ -872,7 +872,7 @@ def check_zoo(source, model, seed=0):
     assert status(found)["examples apart"] == "ok", str(found)
 
 
-@pytest.mark.parametrize(("source", "model"), ZOO)
+@pytest.mark.parametrize(("source", "model"), ZOO[::3])
 def test_models_of_ours_pass_on_bundled_data(source, model):
     check_zoo(source, model)
 
@@ -891,7 +891,7 @@ def test_initial_weights_of_torch_are_neither_too_sure_nor_knowing(source, featu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(("source", "model"), [*ZOO, *SLOW_ZOO])
 def test_models_of_ours_pass_on_bundled_data_whatever_the_seed(source, model, seed):
     check_zoo(source, model, seed)

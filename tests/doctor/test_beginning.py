@@ -205,7 +205,7 @@ def test_a_finding_that_no_page_or_terminal_may_obey_is_escaped(net, tmp_path, c
         ["digits", "--epochs", "2"],
         ["iris", "--epochs", "2", "--train.accumulate", "3"],
         ["penguins", "--epochs", "2", "--train.ema-decay", "0.9"],
-        ["speeches-text", "--max-steps", "12"],
+        pytest.param(["speeches-text", "--max-steps", "12"], marks=pytest.mark.slow),
         ["digits", "--epochs", "1", "--optimizer", "sgd", "--optimizer.lr", "0.05", "--schedule", "plateau"],
     ],
     ids=" ".join,

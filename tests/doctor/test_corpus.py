@@ -73,7 +73,7 @@ def test_a_correct_script_gives_no_alarm(path):
     assert watched.own_errors == {}
 
 
-@scripts(CORRECT, quick=CORRECT[::4])
+@scripts(CORRECT, quick=CORRECT[::10])
 def test_a_script_computes_the_same_bits(path):
     watched, alone = try_script(path), try_script(path, doctor=False)
 
