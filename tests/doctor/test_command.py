@@ -140,6 +140,7 @@ def test_ctrl_c_shows_what_was_found_so_far(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-m", "truestep", "doctor", "train.py"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job has it ignored
     ) as process:  # fmt: skip
         assert process.stdout
         for line in process.stdout:
