@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3_600)]
-QUICK, LONG = 120, 2_000
+QUICK, LONG = 200, 2_000
 AT_ONCE = 25  # inputs that one process meets
 SECONDS, MEMORY = 5, 1 << 30
 
