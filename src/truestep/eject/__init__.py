@@ -128,7 +128,7 @@ def _write(out: Path, text: str, source: sources.Source, recipe: Recipe, data: D
             shutil.copyfile(source.copied, beside)
         out.write_text(text, encoding="utf-8")
         with reproducible(recipe.run.seed, recipe.run.threads):
-            check.check_data(out, data)
+            check.check_data(out, data, source.constants.get("GROUP"))
             if is_code(recipe.model.name):
                 check.check_own_model(recipe, data)
     except BaseException:

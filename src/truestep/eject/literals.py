@@ -86,6 +86,10 @@ def assigned(name: str, value: Any, call: str = "") -> str:
         parts = "".join(f"{indent}    {literal(part)},\n" for part in cast("list[Any]", value))
         rows = f"{opening}\n{parts}{indent}{closing}"
         return f"{name} = {call}(\n    {rows}\n)" if call else f"{name} = {rows}"
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        parts = "".join(f"    {literal(key)}: {literal(part)},\n" for key, part in pairs)
+        return f"{name} = {{\n{parts}}}"
     return f"{name} = (\n    {whole}\n)" if fits else line
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -88,12 +87,12 @@ def script_of(recipe: Recipe, data: Data, objective: Objective, source: sources.
         "classes": data.target.has_classes,
         **source.fills,
     }
-    updates = recipe.train.epochs * _updates_of_epoch(recipe, len(data.train))
+    updates = (recipe.train.epochs or 0) * _updates_of_epoch(recipe, len(data.train))
     is_cut = recipe.train.max_steps is not None and recipe.train.max_steps < updates
     total = min(updates, recipe.train.max_steps or updates)
     fills |= _model(recipe, source) | _objective(recipe, data, objective, source)
     fills |= _training(recipe, lengths=source.lengths, is_cut=is_cut) | _schedule(recipe, total, is_cut=is_cut)
-    constants = _constants(recipe, objective, total) | source.constants
+    constants = _constants(recipe, objective, total) | fills["model_constants"] | source.constants
     body = _environment().get_template("train.jinja").render(**fills, imports=(), constants=())
     used = {name: value for name, value in constants.items() if _uses(body, name)}
     lines = [_constant(name, value, source) for name, value in used.items()]
@@ -144,7 +143,14 @@ def _joined(group: list[str]) -> list[str]:
         place, _, what = line.partition(" import ")
         names.setdefault(place, []).extend([what] if what else [])
     lines = [f"{place} import {', '.join(sorted(what))}" if what else place for place, what in names.items()]
-    return sorted(lines, key=lambda line: (line.startswith("from"), line))
+    lines = sorted(lines, key=lambda line: (line.startswith("from"), line))
+    return [line if width(line) <= WIDTH else _wrapped(line) for line in lines]
+
+
+def _wrapped(line: str) -> str:
+    place, _, what = line.partition(" import ")
+    names = "".join(f"    {name},\n" for name in what.split(", "))
+    return f"{place} import (\n{names})"
 
 
 def _constant(name: str, value: Any, source: sources.Source) -> str:
@@ -209,8 +215,12 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
     if is_code(name):
         made = name.rpartition(":")[2]
         parts = [argument(key, value) for key, value in args.items()]
+        long = {f"MODEL_{key.upper()}": key for key, part in zip(args, parts, strict=True) if width(part) > WIDTH - 9}
+        named = {key: f"{key}={name}" for name, key in long.items()}
+        parts = [named.get(key, part) for key, part in zip(args, parts, strict=True)]
         return {
             "model": "own",
+            "model_constants": {name: args[key] for name, key in long.items()},
             "is_sequential": True,
             "is_tied": False,
             "draws": True,
@@ -224,6 +234,7 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
     plain = model_part.plain(name, args, model, is_flat=source.is_flat)
     return words | {
         "model": name,
+        "model_constants": {},
         "is_sequential": bool(plain),
         "is_tied": words.get("tied", False),
         "draws": bool(args.get("dropout")),
