@@ -40,6 +40,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "augment.shift": 3,
         "data.source": "images_split",
         "model.args": {"filters": 4, "hidden": 8},
+        "model.layout": "contiguous",
         "data.workers": 1,
     },
     "text bag": {"data.source": "texts.csv", "data.target": "stars", "data.vocabulary": 20, "data.length": 16},
