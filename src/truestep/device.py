@@ -205,12 +205,12 @@ def choose_threads(num_parameters: int, requested: int = 0) -> tuple[int, str]:
 
     Args:
         num_parameters: of the model.
-        requested: by the user; 0 leaves the choice to us.
+        requested: by the user, or chosen when the run began; 0 leaves the choice to us.
     """
     if requested < 0:
         raise InputError(f"threads: expected 0 (choose for me) or more, found {requested}.")
     if requested:
-        return requested, "as asked"
+        return requested, "as chosen"
     if "OMP_NUM_THREADS" in os.environ:
         return torch.get_num_threads(), "OMP_NUM_THREADS is set"
     if num_parameters < SMALL_MODEL:

@@ -133,7 +133,7 @@ def train(
     made = made.changed(said)
     asked = resumption.sum_of(made)
     if resume is not None:
-        resumption.check_choices(resumption.recipe_of(Path(resume)), made, anyway=resume_anyway, say=say)
+        _check_goes_on(Path(resume), made, anyway=resume_anyway, say=say)
     if source is None and not made.data.source:
         raise InputError("source: expected data to train on, found none. Try: truestep train digits")
     check_heeded(made, made.objective.name)
@@ -147,7 +147,7 @@ def train(
             )
         say(f"{path} holds this run, which was stopped: it goes on")
         resume, made = path, Recipe.from_toml(path / "recipe.toml")
-        resumption.check_choices(resumption.recipe_of(path), made, anyway=resume_anyway, say=say)
+        _check_goes_on(path, made, anyway=resume_anyway, say=say)
     elif path and resume is None:
         if (path / "results.json").is_file() and resumption.is_same(path, made):
             raise InputError(
@@ -162,6 +162,12 @@ def train(
             resume=resume is not None, anyway=resume_anyway, asked=asked, show=show, say=say,
             doctor=doctor, tune_speed=tune_speed,
         )  # fmt: skip
+
+
+def _check_goes_on(path: Path, recipe: Recipe, *, anyway: bool, say: Callable[[str], None]) -> None:
+    """Refuse a recipe that the run in a folder can't go on with; say what it changes."""
+    resumption.check_not_back(path, recipe)
+    resumption.check_choices(resumption.recipe_of(path), recipe, anyway=anyway, say=say)
 
 
 def _run(
@@ -212,12 +218,11 @@ def _run(
             note()
             return beginning.updated() or stop()
 
-        if goes_on:
-            resumption.check_not_back(path, recipe)
         with _opened(path, recipe, known, changed, resume=resume, goes_on=goes_on) as note:
             with signals.noted():
                 fitted = learn(
-                    planned, made, path, resume=goes_on, show=show, stop=updated, before_epoch=epoch_begins,
+                    planned, made, path, resume="anyway" if goes_on and anyway else goes_on, show=show, stop=updated,
+                    before_epoch=epoch_begins,
                 )  # fmt: skip
             note()
             beginning.end()
@@ -464,6 +469,7 @@ def _results(
         "epochs": epochs,
         "steps": progress.step,
         "skipped": progress.skipped,
+        "rollbacks": progress.rollbacks,
         "stopped": progress.stopped,
         "seconds": progress.seconds,
         "examples_per_second": seen / max(progress.seconds, 1e-9),
