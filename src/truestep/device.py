@@ -7,7 +7,7 @@ import random
 import sys
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -110,6 +110,35 @@ def lay_out(model: nn.Module, layout: str) -> None:
     if 4 not in dimensions or 5 in dimensions:
         raise InputError("model.layout: expected convolutions of images for channels-last, found a model without them.")
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stub leaves this one out
+
+
+def compiled(model: nn.Module, *, lengths_vary: bool) -> nn.Module:
+    """Return the model as PyTorch compiles it, at its first call; its weights are those of `model`.
+
+    Left to itself, the compiler makes kernels for any shape once it has seen a second one: the bits would depend on
+    which batch came first, and with it on where a run was stopped.
+
+    Args:
+        model: to train.
+        lengths_vary: whether there are more shapes than worth kernels of their own.
+    """
+    return cast("nn.Module", torch.compile(model, dynamic=lengths_vary))
+
+
+@contextmanager
+def compiling() -> Generator[None]:
+    """Say in one line that a model can't be compiled, which shows at its first call only.
+
+    Raises:
+        InputError: the compiler failed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"run.compile: this model can't be compiled here ({reason}). Leave it out.") from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import math
 import shutil
 import signal
 import sys
+import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from truestep.data import (
     TextEncoder,
     with_targets,
 )
-from truestep.device import Precision, choose, reproducible
+from truestep.device import Precision, choose, compiling, reproducible
 from truestep.doctor.beginning import Beginning
 from truestep.doctor.report import as_json, in_a_line
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError, TruestepError
@@ -214,8 +215,12 @@ def _run(
             beginning.epoch_begins()
             made.before_epoch(epoch)
 
+        waiting = [time.monotonic()] if recipe.run.compile else []
+
         def updated() -> Interrupted | None:
             note()
+            if waiting:
+                say(f"compiled: the first update took {time.monotonic() - waiting.pop():.1f} s")
             return beginning.updated() or stop()
 
         with _opened(path, recipe, known, changed, resume=resume, goes_on=goes_on) as note:
@@ -264,10 +269,11 @@ def learn(planned: Plan, made: Assembled, path: Path, **options: Any) -> Fitted:
         "log_every": run.log_every,
         "before_epoch": made.before_epoch,
     }
-    return fit(
-        distributed.wrap(made.model), made.train, made.held_out.get("valid"), planned.objective, made.optimizer,
-        folder=path, **chosen | options,
-    )  # fmt: skip
+    with compiling():
+        return fit(
+            made.to_train, made.train, made.held_out.get("valid"), planned.objective, made.optimizer,
+            folder=path, **chosen | options,
+        )  # fmt: skip
 
 
 def _write(

@@ -161,6 +161,7 @@ OPTIONS: dict[str, Option] = {
     "run.seed": Option("`SEED`, and `SALT`, the number that it adds to what decides the split"),
     "run.device": Option("cpu; others refused", _device),
     "run.threads": Option("a line, for the last bits of a sum depend on them"),
+    "run.compile": Option("refused", _if_set("a compiler makes other kernels of a script than it made of the run.")),
     "run.log_every": Option("left out: the script writes no log"),
     "run.save_seconds": Option("left out: the script writes no checkpoints"),
     "run.save_steps": Option("left out, likewise"),
