@@ -31,7 +31,7 @@ from truestep.device import Precision, draw_again, drawn, sum_of_bits
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
 from truestep.evaluation import evaluate
 from truestep.folder import MetricsLog
-from truestep.fused import scale_down, total_norm
+from truestep.fused import averaging, scale_down, total_norm
 from truestep.hits import Hits
 from truestep.metrics import RunningMean
 from truestep.nest import map_tensors
@@ -116,6 +116,7 @@ def train_steps(
     splitting = Splitting.of(micro_batch, model)
     kept = on_nonfinite == "skip" or scaler.is_enabled() or splitting.auto
     buffers = list(model.buffers()) if kept else []
+    average = averaging(ema, distributed.unwrap(model)) if ema else None
 
     for group, count in accumulated(map(objective.unpack, batches), accumulate, objective.count):
         before = [buffer.clone() for buffer in buffers]  # batch norm writes to them in forward, before we can object
@@ -184,8 +185,8 @@ def train_steps(
             undo()
         else:
             step += 1
-            if ema:
-                ema.update_parameters(distributed.unwrap(model))
+            if average:
+                average()
             if scheduler and not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()
         counted = count * distributed.world_size() if parallel else count
