@@ -777,3 +777,21 @@ def test_options_that_cannot_be_are_refused_before_the_first_step(tmp_path, opti
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_can_not_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    data = (torch.randn(8, 3), torch.randn(8, 1))
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside", "/proc/x"):
+        model = nn.Linear(3, 1)
+        with pytest.raises(ts.InputError, match="Choose another"):
+            ts.fit(
+                model,
+                ts.Batches(data, 4),
+                None,
+                ts.Regression(),
+                torch.optim.SGD(model.parameters()),
+                epochs=1,
+                folder=folder,
+            )
+    assert (tmp_path / "file").read_text() == "mine"

@@ -30,7 +30,7 @@ from truestep.checkpoint import Checkpoints, has_any, write_state
 from truestep.device import Precision, draw_again, drawn, sum_of_bits
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
 from truestep.evaluation import evaluate
-from truestep.folder import MetricsLog
+from truestep.folder import MetricsLog, check_writable, make_folder
 from truestep.fused import averaging, scale_down, total_norm
 from truestep.hits import Hits
 from truestep.metrics import RunningMean
@@ -274,7 +274,8 @@ def fit(
         folder: for metrics.jsonl and checkpoints; None writes nothing.
         resume: go on from the newest checkpoint in `folder`, to the same numbers as without the interruption. A loader
             of your own must give the same batches again, which one that shuffles does not; `Batches` does. "auto" begins
-            anew where there is no checkpoint yet, so that the same program does both.
+            anew where there is no checkpoint yet, so that the same program does both. "anyway" goes on though rows of
+            metrics.jsonl are lost; the weights come out the same.
         save_seconds: between checkpoints, which are written beside the training; one always is at the end of the run.
         save_steps: updates between checkpoints, if that is sooner.
         keep: how many checkpoints stay.
@@ -291,11 +292,14 @@ def fit(
         NonFiniteError: a loss or gradient is NaN or infinite; no checkpoint holds bad weights.
     """
     objective, bare = as_objective(objective), distributed.unwrap(model)
-    resume = resume is True or (resume == "auto" and folder is not None and has_any(Path(folder)))
+    anyway = resume == "anyway"
+    resume = resume is True or anyway or (resume == "auto" and folder is not None and has_any(Path(folder)))
     check_run(
         objective, train, valid, scheduler, monitor=monitor, patience=patience, epochs=epochs, log_every=log_every,
         ema_decay=ema_decay, on_nonfinite=on_nonfinite, folder=folder, resume=resume,
     )  # fmt: skip
+    if folder is not None and distributed.is_main():
+        (check_writable if resume else make_folder)(Path(folder))
     device = next(model.parameters()).device
     precision = Precision.of(precision, device)
     ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay else None
@@ -310,6 +314,7 @@ def fit(
     checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean, "hits": hits, "splitting": splitting}, keep)
     if resume:
         progress = Progress.of(checkpoints.restore())
+        best.check_fits(kept)
         progress.stopped = _reason_to_stop(progress, best, epochs, max_steps)
     started = time.monotonic()
     begun, saved = started - progress.seconds, (progress.step, started)
@@ -350,7 +355,14 @@ def fit(
     if on_nonfinite == "rollback" and not resume:
         checkpoints.save(asdict(progress))  # where to go back to, if the first steps fail
 
-    with MetricsLog(folder, progress.log_size) as log, Display(epochs, train, enabled=show) as display, checkpoints:
+    log = MetricsLog(folder, progress.log_size, anyway=anyway)
+    if log.lost:
+        lost = f"{log.lost:,} bytes of it, from before update {progress.step}, are lost"
+        warnings.warn(f"{log.path}: {lost}. The log goes on without them.", stacklevel=2)
+    if distributed.any_rank(log.lost > 0):
+        save()  # so that later ones, and going back, count on the log that there is
+
+    with log, Display(epochs, train, enabled=show) as display, checkpoints:
         while not progress.stopped or progress.batch:  # one that was stopped in an epoch is still to be evaluated
             model.train()
             before_epoch(progress.epoch)
@@ -375,7 +387,13 @@ def fit(
                             read_losses(recent, mean)
                             sums = _sums(bare, train)
                             log.write(
-                                {"kind": "step", **_at(progress), "loss": float(step.loss), "lr": step.lr, **sums}
+                                {
+                                    "kind": "step",
+                                    **_at(progress),
+                                    "loss": float(step.loss),
+                                    "lr": float(step.lr),
+                                    **sums,
+                                }
                             )
                         if progress.seconds > display.due:
                             display.advance(progress)
@@ -435,7 +453,7 @@ def fit(
                 progress.epoch, progress.batch = progress.epoch + 1, 0
                 progress.stopped = progress.stopped or _reason_to_stop(progress, best, epochs, max_steps)
             progress.seconds = time.monotonic() - begun
-            row |= {"lr": optimizer.param_groups[0]["lr"], "seconds": progress.seconds}
+            row |= {"lr": float(optimizer.param_groups[0]["lr"]), "seconds": progress.seconds}
             history.append(row)
             log.write(row)
             display.epoch(row, improved=improved)

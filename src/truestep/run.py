@@ -41,6 +41,7 @@ from truestep.prediction import Predictor
 from truestep.recipe import Recipe
 from truestep.report import write_report
 from truestep.signals import Signals, Stopped, exit_code, handled
+from truestep.tuning import tuned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -87,6 +88,7 @@ def train(
     show: bool = True,
     say: Callable[[str], None] = lambda _: None,
     doctor: bool = True,
+    tune_speed: bool = False,
     **choices: Any,
 ) -> Run:
     """Train a model on data, and leave everything about it in a folder.
@@ -105,6 +107,7 @@ def train(
         show: progress on stderr.
         say: called with a sentence for each thing that was decided or noticed.
         doctor: watches the first steps for silent mistakes, which changes no bit; what it found is in `results`.
+        tune_speed: first try how many threads, which layout and how many readers are the fastest here, and keep these.
         choices: by short name (`epochs=20`) or in full (`**{"train.epochs": 20}`).
 
     Raises:
@@ -130,7 +133,7 @@ def train(
     made = made.changed(said)
     asked = resumption.sum_of(made)
     if resume is not None:
-        resumption.check_choices(resumption.recipe_of(Path(resume)), made, anyway=resume_anyway, say=say)
+        _check_goes_on(Path(resume), made, anyway=resume_anyway, say=say)
     if source is None and not made.data.source:
         raise InputError("source: expected data to train on, found none. Try: truestep train digits")
     check_heeded(made, made.objective.name)
@@ -144,7 +147,7 @@ def train(
             )
         say(f"{path} holds this run, which was stopped: it goes on")
         resume, made = path, Recipe.from_toml(path / "recipe.toml")
-        resumption.check_choices(resumption.recipe_of(path), made, anyway=resume_anyway, say=say)
+        _check_goes_on(path, made, anyway=resume_anyway, say=say)
     elif path and resume is None:
         if (path / "results.json").is_file() and resumption.is_same(path, made):
             raise InputError(
@@ -157,8 +160,14 @@ def train(
         return _run(
             made, made.data.source or source, device, path, signals,
             resume=resume is not None, anyway=resume_anyway, asked=asked, show=show, say=say,
-            doctor=doctor,
+            doctor=doctor, tune_speed=tune_speed,
         )  # fmt: skip
+
+
+def _check_goes_on(path: Path, recipe: Recipe, *, anyway: bool, say: Callable[[str], None]) -> None:
+    """Refuse a recipe that the run in a folder can't go on with; say what it changes."""
+    resumption.check_not_back(path, recipe)
+    resumption.check_choices(resumption.recipe_of(path), recipe, anyway=anyway, say=say)
 
 
 def _run(
@@ -174,9 +183,14 @@ def _run(
     show: bool,
     say: Callable[[str], None],
     doctor: bool,
+    tune_speed: bool,
 ) -> Run:
     say = say if distributed.is_main() else lambda _: None
     planned = plan(recipe, source, device, show=show, say=say)
+    if tune_speed and resume:
+        say("tune_speed: a run that goes on keeps what it was tuned to")
+    elif tune_speed:
+        planned = tuned(planned, recipe, say)
     recipe, data, objective = planned.recipe, planned.data, planned.objective
     path = path or folder.fresh_name(data.name)
 
@@ -204,12 +218,11 @@ def _run(
             note()
             return beginning.updated() or stop()
 
-        if goes_on:
-            resumption.check_not_back(path, recipe)
         with _opened(path, recipe, known, changed, resume=resume, goes_on=goes_on) as note:
             with signals.noted():
                 fitted = learn(
-                    planned, made, path, resume=goes_on, show=show, stop=updated, before_epoch=epoch_begins,
+                    planned, made, path, resume="anyway" if goes_on and anyway else goes_on, show=show, stop=updated,
+                    before_epoch=epoch_begins,
                 )  # fmt: skip
             note()
             beginning.end()
@@ -456,6 +469,7 @@ def _results(
         "epochs": epochs,
         "steps": progress.step,
         "skipped": progress.skipped,
+        "rollbacks": progress.rollbacks,
         "stopped": progress.stopped,
         "seconds": progress.seconds,
         "examples_per_second": seen / max(progress.seconds, 1e-9),

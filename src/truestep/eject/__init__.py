@@ -114,7 +114,8 @@ def _check_repeats(path: Path, before: Recipe, chosen: Recipe) -> None:
         raise InputError(f"{path}: expected no choices beside the folder of a run, which has its own.")
     if "may give other weights" in (path / "recipe.toml").read_text(encoding="utf-8"):
         raise InputError(f"{path}: this run was prolonged, so no script that begins at its start gives its weights.")
-    if folder.read_json(path / "results.json").get("skipped"):
+    results = folder.read_json(path / "results.json")
+    if results.get("skipped") or results.get("rollbacks"):
         raise InputError(f"{path}: this run left updates out; eject its recipe (--recipe {path / 'recipe.toml'}).")
 
 
