@@ -80,15 +80,20 @@ def plan(
     source: Any,
     device: torch.device,
     *,
+    of: Path | None = None,
     show: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Plan:
     """Read the data and make every choice that is left open.
 
+    Args:
+        of: the folder of a run, whose data they have to be.
+
     Raises:
         InputError: the data or the choices can't be used.
+        RefusedError: the data are not that run's any more.
     """
-    data = load_data(recipe, source, show=show)
+    data = load_data(recipe, source, show=show) if of is None else same_data(of, recipe, show=show)
     if isinstance(data.train.examples, IterableDataset):
         check_iterable(
             cast("IterableDataset[Any]", data.train.examples),
