@@ -298,8 +298,10 @@ def fit(
         objective, train, valid, scheduler, monitor=monitor, patience=patience, epochs=epochs, log_every=log_every,
         ema_decay=ema_decay, on_nonfinite=on_nonfinite, folder=folder, resume=resume,
     )  # fmt: skip
-    if folder is not None and distributed.is_main():
-        (check_writable if resume else make_folder)(Path(folder))
+    check_steps(
+        model, optimizer, precision, accumulate=accumulate,
+        max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
+    )  # fmt: skip
     device = next(model.parameters()).device
     precision = Precision.of(precision, device)
     ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay else None
@@ -310,6 +312,8 @@ def fit(
 
     splitting = Splitting.of(micro_batch, model)
 
+    if folder is not None and distributed.is_main():  # only now: what is refused above leaves nothing behind
+        (check_writable if resume else make_folder)(Path(folder))
     parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
     checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean, "hits": hits, "splitting": splitting}, keep)
     if resume:
