@@ -155,7 +155,7 @@ class Batches:
     def _cut(self, shares: Sequence[Tensor]) -> Iterator[Any]:
         tensors, rebuild = flatten(self.data)
         for share in shares:
-            indices = share.to(tensors[0].device)
+            indices = share.to(tensors[0].device, non_blocking=True)
             rows = [tensor.index_select(0, indices) for tensor in tensors]
             if self.device is not None:
                 rows = [tensor.to(self.device, non_blocking=True) for tensor in rows]

@@ -31,7 +31,7 @@ from truestep.device import Precision, draw_again, drawn, sum_of_bits
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
 from truestep.evaluation import evaluate
 from truestep.folder import MetricsLog, check_writable, make_folder
-from truestep.fused import scale_down, total_norm
+from truestep.fused import averaging, scale_down, total_norm
 from truestep.hits import Hits
 from truestep.metrics import RunningMean
 from truestep.nest import map_tensors
@@ -116,6 +116,7 @@ def train_steps(
     splitting = Splitting.of(micro_batch, model)
     kept = on_nonfinite == "skip" or scaler.is_enabled() or splitting.auto
     buffers = list(model.buffers()) if kept else []
+    average = averaging(ema, distributed.unwrap(model)) if ema else None
 
     for group, count in accumulated(map(objective.unpack, batches), accumulate, objective.count):
         before = [buffer.clone() for buffer in buffers]  # batch norm writes to them in forward, before we can object
@@ -184,8 +185,8 @@ def train_steps(
             undo()
         else:
             step += 1
-            if ema:
-                ema.update_parameters(distributed.unwrap(model))
+            if average:
+                average()
             if scheduler and not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()
         counted = count * distributed.world_size() if parallel else count
@@ -297,8 +298,10 @@ def fit(
         objective, train, valid, scheduler, monitor=monitor, patience=patience, epochs=epochs, log_every=log_every,
         ema_decay=ema_decay, on_nonfinite=on_nonfinite, folder=folder, resume=resume,
     )  # fmt: skip
-    if folder is not None and distributed.is_main():
-        (check_writable if resume else make_folder)(Path(folder))
+    check_steps(
+        model, optimizer, precision, accumulate=accumulate,
+        max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
+    )  # fmt: skip
     device = next(model.parameters()).device
     precision = Precision.of(precision, device)
     ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(ema_decay)) if ema_decay else None
@@ -309,6 +312,8 @@ def fit(
 
     splitting = Splitting.of(micro_batch, model)
 
+    if folder is not None and distributed.is_main():  # only now: what is refused above leaves nothing behind
+        (check_writable if resume else make_folder)(Path(folder))
     parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
     checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean, "hits": hits, "splitting": splitting}, keep)
     if resume:
