@@ -152,6 +152,9 @@ ALONE = {  # which go together with nothing else, or only some of it
         "model.name": "recurrent",
         "model.args": {"width": 8, "layers": 2, "dropout": 0.0, "cell": "gru", "bidirectional": True},
     },
+    "tied own model": {"data.source": "classes.npz", "model.name": "net.py:Tied"},
+    "strided own model": {"data.source": "classes.npz", "model.name": "net.py:Strided", "data.valid": 0.0},
+    "true or false": {"data.source": "booleans.csv", "data.target": "above"},
     "no validation": {"data.source": "wine", "data.valid": 0.0, "train.ema_decay": 0.5},
     "no test": {"data.source": "iris", "data.test": 0.0},
     "flights": {"data.source": "flights", "train.epochs": 1, "train.batch_size": 512},
@@ -170,6 +173,7 @@ ALONE = {  # which go together with nothing else, or only some of it
 }
 QUICK = ("digits 0", "iris 1", "diabetes 2", "csv 3", "csv by group 4", "csv by time 6", "images 6", "text bag 7")
 QUICK += ("text transformer 8", "next token 9", "labels 0", "own model 1", "no validation", "no dropout")
+QUICK += ("tied own model", "strided own model", "true or false")
 
 
 def cases() -> dict[str, dict[str, Any]]:
@@ -223,6 +227,8 @@ def make_files(folder: Path) -> None:
 
     frame = pl.read_csv(folder / "table.csv", null_values=["NA", "unknown"], try_parse_dates=True)
     frame.write_parquet(folder / "table.parquet")
+    above = [f"{x:.4f},{x > 0.4}" for x in rng.normal(size=120)]
+    (folder / "booleans.csv").write_text("\n".join(["x,above", *above]) + "\n")
 
     lines = ["text,stars"]
     for number in range(160):
@@ -245,7 +251,7 @@ def make_files(folder: Path) -> None:
 
     inputs = rng.normal(size=(160, 6)).astype(np.float32)
     np.savez(folder / "classes.npz", x=inputs, y=(inputs @ rng.normal(size=(6, 3))).argmax(1))
-    np.savez(folder / "labels.npz", inputs=inputs, targets=(inputs[:, :4] > 0).astype(np.int64))
+    np.savez(folder / "labels.npz", inputs=inputs, targets=(inputs[:, :5] > 0).astype(np.int64))
     np.savez(folder / "numbers.npz", inputs=inputs, targets=inputs[:, :2] * 3 + 1)
     images = rng.integers(0, 255, (160, 1, 6, 6)).astype(np.uint8)
     np.savez(folder / "bytes.npz", images=images, labels=(images.mean((1, 2, 3)) > 128).astype(np.int64))
@@ -259,6 +265,7 @@ def _save(pixels: np.ndarray, path: Path) -> None:
 
 
 NET = """\
+import torch
 from torch import nn
 
 
@@ -271,6 +278,26 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.last(self.dropout(self.first(x).relu()))
+
+
+class Tied(nn.Module):
+    def __init__(self, num_features, num_classes):
+        super().__init__()
+        self.first, self.second = (nn.Linear(num_features, num_features) for _ in range(2))
+        self.second.weight = self.first.weight
+        self.last = nn.Linear(num_features, num_classes)
+
+    def forward(self, x):
+        return self.last(self.second(self.first(x).relu()).relu())
+
+
+class Strided(nn.Module):
+    def __init__(self, num_features, num_classes):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_classes, num_features).t())
+
+    def forward(self, x):
+        return x @ self.weight
 """
 ARRAYS = """\
 import numpy as np

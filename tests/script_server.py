@@ -32,7 +32,7 @@ class ScriptServer:
 
     def close(self) -> None:
         assert self.process.stdin
-        self.process.communicate(timeout=20)  # ends its input, and with it the server
+        self.process.communicate(timeout=120)  # ends its input, and with it the server
 
 
 def serve() -> None:

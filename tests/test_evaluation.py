@@ -132,3 +132,9 @@ def test_predict_gives_outputs_scores_and_answers_in_order():
     assert torch.equal(found.outputs, logits)
     torch.testing.assert_close(found.scores, logits.softmax(1))
     assert torch.equal(found.predictions, logits.argmax(1))
+
+
+def test_a_target_that_is_no_class_is_named():
+    targets = torch.tensor([0, 2, 7])
+    with pytest.raises(ts.InputError, match=r"^targets, row 2: expected a class in \[0, 3\), found 7"):
+        ts.evaluate(nn.Linear(2, 3), (torch.zeros(3, 2), targets), ts.Multiclass(3))

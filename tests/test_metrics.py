@@ -371,6 +371,19 @@ def test_class_1_is_predicted_above_one_half_only():
     assert found.compute()["accuracy"] == 1
 
 
+def test_as_many_right_labels_are_the_same_accuracy_wherever_they_are():
+    """Which epoch was the best must not depend on how a sum was rounded."""
+    found = set[float]()
+    for seed in range(20):
+        rows = torch.zeros(41, 7)
+        rows.view(-1)[torch.randperm(41 * 7, generator=torch.Generator().manual_seed(seed))[:205]] = 1
+        tally = MultilabelMetrics(7)
+        tally.update(rows * 0.98 + 0.01, torch.ones(41, 7))
+        found.add(tally.compute()["accuracy"])
+
+    assert found == {205 / 287}
+
+
 def test_multilabel_headline_is_sklearns():
     probabilities, t = labels_of(300, 4)
     p = (probabilities > 0.5).long()

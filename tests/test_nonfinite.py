@@ -201,3 +201,48 @@ def test_of_a_log_that_was_cut_the_whole_rows_stay(tmp_path):
         trained(batches(), tmp_path, resume="anyway")
     assert log.read_bytes().startswith(b"".join(rows[:3]) + b'{"kind"')
     trained(batches(), tmp_path, epochs=3, resume=True)  # nothing more to be said
+
+
+def own_data(bad):
+    """Three splits of a dataset, one of which has a NaN in its sixth example."""
+    generator = torch.Generator().manual_seed(0)
+    splits = []
+    for split, rows in (("train", 96), ("valid", 32), ("test", 32)):
+        inputs = torch.randn(rows, 4, generator=generator)
+        targets = (inputs.sum(1) > 0).long()
+        if split == bad:
+            inputs[5, 2] = math.nan
+        splits.append(torch.utils.data.TensorDataset(inputs, targets))
+    return tuple(splits)
+
+
+class Read(torch.utils.data.Dataset):
+    """A dataset that nobody looks into before it is trained on."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __len__(self):
+        return len(self.inner)
+
+    def __getitem__(self, index):
+        return self.inner[index]
+
+
+def test_nan_among_the_held_out_examples_is_named_and_not_passed_over(tmp_path):
+    def run(bad, **choices):
+        return ts.train(tuple(map(Read, own_data(bad))), out=tmp_path / bad, epochs=1, show=False, **choices)
+
+    with pytest.raises(
+        ts.NonFiniteError, match=r"no epoch had a finite valid_loss\. valid, example .*hold nan in row 5"
+    ):
+        run("valid")
+    with pytest.warns(UserWarning, match=r"the test metrics are not finite: test, example .*hold nan in row 5"):
+        run("test")
+
+
+def test_the_log_names_what_was_skipped(tmp_path):
+    ts.train(tuple(map(Read, own_data("train"))), out=tmp_path / "run", epochs=1, show=False, on_nonfinite="skip")
+
+    (row,) = [row for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if row["kind"] == "skipped"]
+    assert row["examples"].startswith("example 5: the inputs hold nan in row ")

@@ -218,6 +218,9 @@ def test_other_errors_are_not_taken_for_it():
     assert all(map(is_out_of_memory, OUT_OF_MEMORY))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_out_of_memory(ValueError("out of memory"))
+    assert not is_out_of_memory(
+        RuntimeError("could not create a primitive descriptor for the LSTM forward propagation")
+    )
 
 
 def test_what_fitted_is_gone_on_with(tmp_path):

@@ -287,7 +287,10 @@ def _summary(finished: Run) -> None:
     steps, skipped = results["steps"], results["skipped"]
     print(f"\n{steps:,} update{'s' * (steps != 1)} in {results['seconds']:.1f} s ({best})", file=sys.stderr)
     if skipped:
-        print(f"{skipped:,} more left out: their numbers were not finite", file=sys.stderr)
+        print(
+            f"{skipped:,} more left out: their numbers were not finite; metrics.jsonl names the examples",
+            file=sys.stderr,
+        )
     if back := results["rollbacks"]:
         times = "once" if back == 1 else f"{back} times"
         print(

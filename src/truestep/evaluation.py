@@ -68,7 +68,11 @@ def measure(
             inputs, targets = objective.unpack(batch)
             with precision.autocast():
                 outputs = objective.forward(model, inputs)
-                loss = objective.loss_sum(outputs, targets)
+                try:
+                    loss = objective.loss_sum(outputs, targets)
+                except IndexError:
+                    objective.check(targets)  # says which target fits no class
+                    raise
             loss_sum, count = loss_sum + loss, count + objective.count(targets)
             seen += 1
             if metrics:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-WORDS = {"kind", "error", "weights", "order"}  # in metrics.jsonl: what is no number
+WORDS = {"kind", "error", "weights", "order", "examples"}  # in metrics.jsonl: what is no number
 FORMAT = 1  # of model.json; raised when an older reader would misread it
 
 

@@ -38,6 +38,7 @@ from truestep.nest import map_tensors
 from truestep.nonfinite import (
     ROLLBACKS,
     bad_weights,
+    blame,
     explain,
     leave_out_on_device,
     located,
@@ -382,6 +383,10 @@ def fit(
                         progress.batch, progress.seconds = progress.batch + step.batches, time.monotonic() - begun
                         if step.skipped:
                             progress.skipped += 1
+                            if on_nonfinite == "skip" and folder is not None:
+                                first = progress.batch - step.batches
+                                who = blame(train, progress.epoch, first, accumulate, bare, objective)
+                                log.write({"kind": "skipped", **_at(progress), "examples": who})
                         else:
                             progress.step += 1
                             hits.add(step.outputs)

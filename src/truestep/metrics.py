@@ -361,12 +361,12 @@ def _areas(scores: Tensor, targets: Tensor) -> Tensor:
 
 
 def _label_columns(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """(N, 3 L + 4): per label a hit, a prediction and a truth; all labels right, share of right ones, mean loss, 1."""
+    """(N, 3 L + 4): per label a hit, a prediction and a truth; all labels right, how many are, mean loss, 1."""
     probabilities, targets = _columns(probabilities), _columns(targets)
     predictions, truth = probabilities > 0.5, targets > 0
     right = predictions == truth
     losses = _log_losses(probabilities, targets).mean(1)
-    rows = torch.stack([right.all(1).double(), right.double().mean(1), losses, torch.ones_like(losses)], 1)
+    rows = torch.stack([right.all(1).double(), right.double().sum(1), losses, torch.ones_like(losses)], 1)
     return torch.cat([(predictions & truth).double(), predictions.double(), truth.double(), rows], 1)
 
 
@@ -374,7 +374,8 @@ def _label_numbers(sums: Tensor) -> Numbers:
     """Each (...) from sums (..., 3 L + 4) of `_label_columns`."""
     exact, right, loss, count = sums[..., -4:].unbind(-1)
     rates = {name: rate.nanmean(-1) for name, rate in _rates(*_label_counts(sums)).items()}
-    shares = {"accuracy": right / count, "subset_accuracy": exact / count, "log_loss": loss / count}
+    labels = (sums.shape[-1] - 4) // 3
+    shares = {"accuracy": right / (count * labels), "subset_accuracy": exact / count, "log_loss": loss / count}
     # 0 * loss: a NaN probability is NaN in the loss, and makes every number NaN rather than some.
     return {name: number + 0 * loss for name, number in {"f1": rates.pop("f1"), **rates, **shares}.items()}
 

@@ -125,6 +125,33 @@ def located(
         raise told from None
 
 
+def blame(train: Iterable[Any], epoch: int, first: int, accumulate: int, model: nn.Module, objective: Objective) -> str:
+    """Return which example of an update is to blame, and why; or, where nobody can tell, which examples it had."""
+    if not isinstance(train, Batches):
+        return ""
+    again = islice(batches_on(next(model.parameters()).device, train, epoch, first), accumulate)
+    error = _bad_before(model, [objective.unpack(batch) for batch in again])
+    named = _examples(train, epoch, first, accumulate, error or NonFiniteError(""))
+    return f"{named}: {error}" if error else named
+
+
+def first_in(batches: Batches, model: nn.Module, objective: Objective, precision: Precision) -> NonFiniteError:
+    """Return the error for held-out examples whose loss is not finite, naming the first and what went wrong.
+
+    Args:
+        model: in evaluation mode.
+    """
+    with torch.no_grad():
+        for number, batch in enumerate(batches_on(next(model.parameters()).device, batches)):
+            pair = objective.unpack(batch)
+            with precision.autocast():
+                loss = objective.loss_sum(objective.forward(model, pair[0]), pair[1])
+            if not math.isfinite(loss):
+                error = explain(model, [pair], objective, loss, precision)
+                return NonFiniteError(f"{_examples(batches, 0, number, 1, error)}: {error}")
+    return NonFiniteError("the loss is not finite, though that of each batch is: their sum overflows.")
+
+
 def _examples(train: Batches, epoch: int, first: int, accumulate: int, error: NonFiniteError) -> str:
     """Return the number of the example that is to blame, or else the first ones of the step."""
     if error.place:

@@ -120,7 +120,7 @@ class Multiclass(Objective):
     """
 
     num_classes: int
-    class_weights: tuple[float, ...] | None = None
+    class_weights: tuple[float, ...] | Tensor | None = None
     label_smoothing: float = 0.0
     name: ClassVar[str] = "multiclass"
 
@@ -129,6 +129,8 @@ class Multiclass(Objective):
             raise InputError(f"num_classes: expected at least 2, found {self.num_classes}.")
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"label_smoothing: expected a number in [0, 1), found {self.label_smoothing}.")
+        if isinstance(self.class_weights, Tensor):
+            object.__setattr__(self, "class_weights", tuple(self.class_weights.tolist()))
         if self.class_weights is not None and len(self.class_weights) != self.num_classes:
             raise InputError(f"class_weights: expected {self.num_classes} weights, found {len(self.class_weights)}.")
 
@@ -388,6 +390,10 @@ def as_objective(objective: Objective | Callable[[nn.Module, Any], Tensor]) -> O
     Raises:
         InputError: it is a loss of PyTorch, which takes other things.
     """
+    if not isinstance(objective, Objective) and not callable(objective):
+        raise InputError(
+            f"objective: expected one such as ts.Multiclass(10), or a function of (model, batch), found {objective!r:.80}."
+        )
     if isinstance(objective, nn.Module) or getattr(objective, "__module__", None) == F.__name__:
         name = getattr(objective, "__name__", type(objective).__name__)
         raise InputError(

@@ -368,7 +368,7 @@ def _interval(ends: Any) -> tuple[float, float] | None:
 
 def _read_log(path: Path) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     """Return the rows of kind "epoch" and those of kind "step"."""
-    rows: dict[str, list[dict[str, float]]] = {"epoch": [], "step": [], "final": [], "rollback": []}
+    rows: dict[str, list[dict[str, float]]] = {"epoch": [], "step": [], "final": [], "rollback": [], "skipped": []}
     try:
         for row in run_folder.read_metrics(path):
             rows[row["kind"]].append(

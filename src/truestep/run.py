@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from truestep.evaluation import measure
 from truestep.listing import harmless
 from truestep.loop import Fitted, fit
 from truestep.metrics import why_undefined
+from truestep.nonfinite import first_in
 from truestep.objectives import Objective
 from truestep.preconditions import check_heeded
 from truestep.prediction import Predictor
@@ -236,13 +238,20 @@ def _run(
                 name: measure(made.model, batches, objective, precision=precision)
                 for name, batches in made.held_out.items()
             }
+            bad = {
+                name: first_in(made.held_out[name], made.model, objective, precision)
+                for name, (loss, _) in figures_of.items()
+                if not math.isfinite(loss)
+            }
             if "valid" in made.held_out and not fitted.best.epoch:
-                _refuse_monitor(path, recipe, data, *figures_of["valid"])
+                _refuse_monitor(path, recipe, data, *figures_of["valid"], bad.get("valid"))
             figures = {name: _figures(objective, data.target, *found) for name, found in figures_of.items()}
             results = _results(recipe, data, fitted, figures, planned.size)
             results["doctor"] = None if beginning.report is None else as_json(beginning.report)
             if distributed.is_main():
                 _write(path, made.predictor, data, recipe, fitted, results)
+                for name, error in bad.items():
+                    warnings.warn(f"{path}: the {name} metrics are not finite: {name}, {error}", stacklevel=3)
     return Run(path, recipe, made.predictor, results)
 
 
@@ -441,14 +450,17 @@ def _figures(objective: Objective, target: Target, loss: float, metrics: Metrics
     }
 
 
-def _refuse_monitor(path: Path, recipe: Recipe, data: Data, loss: float, metrics: Metrics | None) -> None:
+def _refuse_monitor(
+    path: Path, recipe: Recipe, data: Data, loss: float, metrics: Metrics | None, bad: NonFiniteError | None
+) -> None:
     """Say why no epoch was the best: its metric can't be known of these rows, or nothing was finite."""
     monitor = recipe.train.monitor
     known = {} if metrics is None else {"loss": loss} | metrics.compute()
     why = why_undefined(known, metrics.details() if metrics else {}, data.target.class_names)
     if reason := why.get(monitor.removeprefix("valid_")):
         raise NonFiniteError(f"{path}: {monitor} is undefined: {reason}. Watch another with --monitor.")
-    raise NonFiniteError(f"{path}: no epoch had a finite {monitor}. Lower the learning rate.")
+    reason = f"valid, {bad}" if bad else "Lower the learning rate."
+    raise NonFiniteError(f"{path}: no epoch had a finite {monitor}. {reason}")
 
 
 def _results(

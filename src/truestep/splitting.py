@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+UNSUPPORTED = "could not create a primitive descriptor"  # nor that there is no such operation
 HIDDEN = (  # what else says that memory is out; the oneDNN library does not say it at all
     "can't allocate memory",
     "bad_alloc",
@@ -96,6 +97,11 @@ class Splitting:
             try:
                 return compute()
             except (RuntimeError, MemoryError) as error:
+                if UNSUPPORTED in str(error):
+                    reason = " ".join(str(error).split()).partition(". ")[0]
+                    raise InputError(
+                        f"a layer can't be computed in this precision on this device ({reason})."
+                    ) from error
                 if not is_out_of_memory(error):
                     raise
                 words = str(error)
@@ -134,7 +140,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, whatever the error is called."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in HIDDEN)
+    words = str(error)
+    return isinstance(error, RuntimeError) and UNSUPPORTED not in words and any(hidden in words for hidden in HIDDEN)
 
 
 def bound_to_batches(model: nn.Module) -> list[str]:

@@ -64,7 +64,7 @@ class CommandServer:
         return Ended(**json.loads(self.process.stdout.readline()))
 
     def close(self) -> None:
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=120)
 
 
 def serve() -> None:

@@ -47,6 +47,7 @@ def loaded(folder):
     return step, " ".join(str(warning.message) for warning in said)
 
 
+@pytest.mark.timeout(1_800)
 def test_flipped_bits(saved, long):
     draw = random.Random(0)
     newest = saved / "step-00000003"

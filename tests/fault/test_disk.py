@@ -22,7 +22,7 @@ from truestep.checkpoint import Checkpoints
 from truestep.errors import InputError, RefusedError
 from truestep.folder import MetricsLog
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(3_600)]
 CHANGES = ("make_folder", "create", "write", "flush", "flush_folder", "rename", "remove", "remove_folder")
 SAVES = 3
 

@@ -29,6 +29,7 @@ from truestep.data import (
 )
 from truestep.data.augment import STREAM as AUGMENT_STREAM
 from truestep.data.bundled import BUNDLED
+from truestep.data.columns import as_text
 from truestep.data.image_files import SPLITS as FOLDERS
 from truestep.data.loading import deciding_columns
 from truestep.data.missing import MISSING
@@ -252,6 +253,10 @@ def _reading(recipe: Recipe, data: Data, table: Table) -> tuple[dict[str, Any], 
             raise InputError("data.missing: words for no value are ejected for CSV files only.")
         return fills | {"parquet": True}, constants, copied
     raw = _raw(path, table.separator or ",")
+    if "CLASSES" in constants and target in table.columns:  # as the file spells them: the run says 'true' for True
+        labels = raw[raw.columns[table.columns.index(target)]].drop_nulls().str.strip_chars().unique().sort()
+        spelled = dict(zip(as_text(labels), labels, strict=True))
+        constants["CLASSES"] = [spelled.get(name, name) for name in constants["CLASSES"]]
     words = {word.lower() for word in (*MISSING, *(word.strip().lower() for word in recipe.data.missing))}
     cells = [raw[column].drop_nulls().unique() for column in raw.columns]
     found = {cell for column in cells for cell in column.to_list() if cell.strip().lower() in words}

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from truestep import models
 from truestep.code import is_code
 from truestep.data import Data
-from truestep.device import DTYPES
+from truestep.device import DTYPES, lay_out, preserved_rng
 from truestep.eject import model as model_part
 from truestep.eject import sources
 from truestep.eject.literals import WIDTH, argument, assigned, called, comprehension, literal, width
@@ -211,6 +211,19 @@ def _constants(recipe: Recipe, objective: Objective, updates: int) -> dict[str, 
     return found
 
 
+def _copies(recipe: Recipe) -> str:
+    """Return the method by which weights become what safetensors takes: apart from each other, in one order."""
+    with preserved_rng():
+        model = models.build(recipe.model.name, recipe.model.args, trusted=True)
+    lay_out(model, recipe.model.layout)
+    weights = [weight for weight in model.state_dict().values() if weight.numel()]
+    tied = len({weight.data_ptr() for weight in weights}) < len(weights)
+    strided = not all(weight.is_contiguous() for weight in weights)
+    if tied:
+        return "clone(memory_format=torch.contiguous_format)" if strided else "clone()"
+    return "contiguous()" if strided else ""
+
+
 def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
     name, args = recipe.model.name, recipe.model.args
     if is_code(name):
@@ -223,7 +236,7 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
             "model": "own",
             "model_constants": {name: args[key] for name, key in long.items()},
             "is_sequential": True,
-            "is_tied": False,
+            "copies": _copies(recipe),
             "draws": True,
             "made": [called(f"model = {made}", parts, 4)],
         }
@@ -237,7 +250,7 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
         "model": name,
         "model_constants": {},
         "is_sequential": bool(plain),
-        "is_tied": words.get("tied", False),
+        "copies": _copies(recipe),
         "draws": bool(args.get("dropout")),
         "made": plain or [f"model = {model_part.CLASSES[name]}()"],
     }

@@ -116,7 +116,9 @@ def _finite(found: dict[str, Any]) -> Check | None:
         return None
     first = next((row for row in found["modules"] if row["nonfinite"]), None)
     weights = [row["name"] for row in found["parameters"] if not math.isfinite(row["weight_norm"])]
-    if weights:
+    if any(tensor["nonfinite"] for tensor in found["inputs"]):
+        place = "they are in the batch already"
+    elif weights:
         place = f"the weights have some already: {_some(weights)}"
     elif first and first["began"] and first["name"]:
         place = f"they begin in '{first['name']}' ({first['type']}), whose inputs were finite"
@@ -354,6 +356,8 @@ def _step(subject: Subject, found: dict[str, Any]) -> Check:
     still = [row["name"] for row in rows if not row["moved"]]
     if still:
         advice = "Was the optimizer made from model.parameters(), of this very model?"
+        if subject.optimizer and all(group["lr"] == 0 for group in subject.optimizer.param_groups):
+            advice = "The learning rate is 0."
         if len(still) < len(rows):
             advice = "Are they in the optimizer? Layers that were added or replaced later are not."
         return Check(
