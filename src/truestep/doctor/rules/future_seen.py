@@ -59,7 +59,7 @@ from collections.abc import Iterator
 
 from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import groups
+from truestep.doctor.reading import NUMBERS, groups
 from truestep.doctor.record import LossOp, Record, Site
 
 SEVERITY = "error"
@@ -69,15 +69,16 @@ HIDES = ["targets-not-shifted"]
 
 
 def look(record: Record) -> Iterator[Finding]:
-    for loss, group, of in groups(record, "nll"):
+    for loss, group, of in groups(record, "nll", *NUMBERS):
         for model in record.models:
             probe = model.probes.get("future") or {}
             if not probe.get("moved", 0) >= 1e-2 or len(group) < max(3, 0.6 * of):
                 continue
             if not all(_next(op, model.number) for op in group):
                 continue
+            what = "tokens" if group[0].kind == "nll" else "numbers of the series"
             yield Finding(
-                f"The targets are the next tokens, and with later tokens changed, the outputs at earlier places moved by "
+                f"The targets are the next {what}, and with later ones changed, the outputs at earlier places moved by "
                 f"{probe['moved']:.2g} of their standard deviation"
                 + (f": '{probe['operation']}' lets them through." if "operation" in probe else "."),
                 (mask_of(probe.get("site")) if probe.get("operation") in ATTENDING else probe.get("site")) or loss.site,
@@ -85,7 +86,7 @@ def look(record: Record) -> Iterator[Finding]:
                 {
                     "earlier places moved": probe["moved"],
                     "places": probe["length"],
-                    "targets that are the next token": "all",
+                    "targets that are the next one": "all",
                 },
             )
             return

@@ -45,7 +45,7 @@ from statistics import median
 
 from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import HELD_OUT, TRAINING, loops, verdict, words
+from truestep.doctor.reading import HELD_OUT, TRAINING, identifiers, loops, verdict, words
 from truestep.doctor.record import InputFacts, Record, Site
 
 SEVERITY = "error"
@@ -104,6 +104,17 @@ def look(record: Record) -> Iterator[Finding]:
                 related=[site for site in (trained[0].call.site,) if site],
             )
             continue
+        table = next((one for one in record.tables if one.model == model.number), None)
+        if table is not None and table.apart >= max(3, 0.7 * table.columns) and evaluated:
+            yield Finding(
+                f"{table.apart} of {table.columns} columns have mean 0 and deviation 1 over the {table.trained} rows trained on, and "
+                f"also over the {table.evaluated} others by themselves: these were standardised by their own statistics.",
+                _fit_of_held_out(evaluated[0].call.site),
+                "scale them with the mean and deviation of the training rows",
+                {"trained on": table.trained, "evaluated": table.evaluated, "columns": table.apart},
+                severity="warning",
+            )
+            continue
         if model.pretrained or any(one.rescaled for one in trained):
             continue
         for one in trained[:1]:
@@ -116,6 +127,17 @@ def look(record: Record) -> Iterator[Finding]:
                     {"smallest": one.low, "largest": one.high},
                     severity="note",
                 )
+
+
+def _fit_of_held_out(call: Site | None) -> Site | None:
+    """Return the line that fits statistics to held-out data, if the file of the model's call has one, else that call."""
+    module = sites.tree(call.file) if call else None
+    for node in ast.walk(module) if module is not None else ():
+        if not isinstance(node, ast.Call) or source.name_of(node.func) not in ("fit", "fit_transform"):
+            continue
+        if call is not None and verdict(" ".join(identifiers(one) for one in node.args)) == "held out":
+            return Site(call.file, node.lineno)
+    return call
 
 
 def _alike(one: InputFacts, other: InputFacts) -> bool:

@@ -37,6 +37,7 @@ from truestep.doctor.findings import Finding
 from truestep.doctor.record import Record
 
 SEVERITY = "error"
+HIDES = ["gradients-clipped-before-unscale"]
 
 
 def look(record: Record) -> Iterator[Finding]:
