@@ -14,10 +14,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import platform
 import sys
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +80,28 @@ def main() -> None:
             tables.append(f"Alarms on {len(right)} correct and mended scripts: {false}")
     if options.others:
         own = None if options.only_others else (doctors, false)
+        tables.append("Beside other tools, in how many scripts each found what was planted:")
         tables.append(others(options.others, planted, right, options.jobs, own))
-    text = "\n\n".join(tables) + "\n"
+    text = "\n\n".join([heading(options.others), *tables]) + "\n"
     print(text)
     if options.out:
         options.out.write_text(text)
     if options.misses:
         options.misses.write_text("\n".join(said) + "\n")
+
+
+def heading(others: Path | None) -> str:
+    """Return what stands above the tables: what was measured, and with which versions."""
+    versions = [f"truestep {version('truestep')}", f"Python {platform.python_version()}"]
+    versions += [f"{name} {version(name)}" for name in ("torch", "scikit-learn", "numpy")]
+    if others:
+        versions += [f"{name} {number}" for name, number in doctor_others.versions(others).items()]
+    return (
+        "# What the doctor finds\n\n"
+        "Made by `benchmarks/doctor.py` of scripts that its rules have since been mended on. What it found in scripts that it met "
+        "for the first time stands in [doctor.md](doctor.md#how-well-it-does).\n\n"
+        f"{platform.machine()}, one thread; {', '.join(versions)}."
+    )
 
 
 def add(totals: dict[str, int], scores: dict[str, Score]) -> None:
