@@ -554,6 +554,8 @@ def test_damaged_files_are_refused_with_exit_code_3(passengers, capsys, tmp_path
         "model/model.json       ": lambda b: b.replace(b'"name": "binary"', b'"name": "regression"'),
         "model/model.json        ": lambda b: b.replace(b'"yes"', b'"no"'),
         "model/model.json         ": lambda b: b.replace(b'"objective": {', b'"objective": [], "x": {'),
+        "model/model.json          ": lambda b: b.replace(b'"name": "age"', b'"name": ["age"]'),
+        "model/model.json           ": lambda b: b.replace(b'"layout": "contiguous"', b'"layout": "upside-down"'),
     }.items():
         name = name.strip()
         path = folder / "run" / name

@@ -26,7 +26,7 @@ from truestep.data import (
     check_iterable,
     load,
 )
-from truestep.device import choose_threads
+from truestep.device import choose_layout, choose_threads, lay_out
 from truestep.dropout import key_dropout
 from truestep.errors import InputError, RefusedError
 from truestep.metrics import higher_is_better
@@ -110,7 +110,8 @@ def plan(
     for sentence in data.facts.notes:
         say(sentence)
     say(f"objective {objective.name}: {data.target.reason}")
-    say(f"model {recipe.model.name}: {size:,} parameters on {device}, CPU threads: {threads} ({reason})")
+    layout = "" if recipe.model.layout == "contiguous" else f", {recipe.model.layout}"
+    say(f"model {recipe.model.name}: {size:,} parameters on {device}{layout}, CPU threads: {threads} ({reason})")
     return Plan(recipe, data, objective, device, size)
 
 
@@ -128,9 +129,17 @@ def assemble(plan: Plan, *, fresh: bool = True, say: Callable[[str], None] = lam
         key_dropout(model, recipe.run.seed)
     frozen = freeze(model, recipe.model.freeze) if recipe.model.freeze else None
     model.to(plan.device)
+    lay_out(model, recipe.model.layout)
     architecture = {"name": recipe.model.name, "args": recipe.model.args}
     predictor = Predictor(
-        model, architecture, plan.objective, data.encoder, data.target, recipe.train.precision, recipe.run.threads
+        model,
+        architecture,
+        plan.objective,
+        data.encoder,
+        data.target,
+        recipe.train.precision,
+        recipe.run.threads,
+        recipe.model.layout,
     )
     train = _training_batches(data, recipe, plan.device)
     held_out = {name: held_out_batches(predictor, data.splits[name]) for name in ("valid", "test") if data.splits[name]}
@@ -207,6 +216,9 @@ def resolve(recipe: Recipe, data: Data, device: torch.device) -> Recipe:
             "objective.name": data.target.task,
             "model.name": name,
             "model.args": models.arguments_for(name, data.encoder.spec, data.target.num_outputs, recipe.model.args),
+            "model.layout": choose_layout(device, recipe.train.precision, convolves=name in models.CONVOLVING)
+            if recipe.model.layout == "auto"
+            else recipe.model.layout,
             "run.device": str(device) if distributed.world_size() == 1 else device.type,
             **known,
         }

@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FORMAT = 1
+Result = TypeVar("Result")
 NAME = re.compile(r"step-\d{8}(-\d{4})?")
 PIECE = 1 << 22  # bytes that are read, and hashed, at a time
 
@@ -261,10 +262,13 @@ def _write_whole(folder: Path, tree: Any, tensors: Mapping[str, Tensor], named: 
     try:
         state = json.dumps({"format": FORMAT, "state": tree}).encode()
         contents = {"state.safetensors": lambda: safetensors(tensors), "state.json": lambda: [state]}
-        files = {name: _written(temporary / name, pieces()) for name, pieces in contents.items()}
+        sums = _beside(lambda: {name: _sum(pieces()) for name, pieces in contents.items()})
+        for name, pieces in contents.items():
+            _create(temporary / name, pieces())
+        files = sums()
         manifest: dict[str, Any] = {"format": FORMAT, "files": files}
         manifest["sha256"] = _sum_of(manifest)
-        _written(temporary / "manifest.json", [json.dumps(manifest, indent=2).encode()])
+        _create(temporary / "manifest.json", [json.dumps(manifest, indent=2).encode()])
         disk.flush_folder(temporary)
         final = named()
         disk.rename(temporary, final)
@@ -308,16 +312,37 @@ def newest_first(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if NAME.fullmatch(path.name)), reverse=True)
 
 
-def _written(path: Path, pieces: Iterable[bytes | memoryview]) -> dict[str, Any]:
-    """Write a file and have it on the disk; return its size and its SHA-256, taken on the way."""
-    digest, size = hashlib.sha256(), 0
+def _create(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a file and have it on the disk."""
     with disk.create(path) as file:
         for piece in pieces:
-            digest.update(piece)
             disk.write(file, piece)
-            size += len(piece)
         disk.flush(file)
+
+
+def _sum(pieces: Iterable[bytes | memoryview]) -> dict[str, Any]:
+    """Return what the manifest says of a file: its size and its SHA-256."""
+    digest, size = hashlib.sha256(), 0
+    for piece in pieces:
+        digest.update(piece)
+        size += len(piece)
     return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def _beside(work: Callable[[], Result]) -> Callable[[], Result]:
+    """Begin `work` in a thread, and return what waits for its result: to sum up takes as long as to write."""
+    results: list[Result] = []
+    thread = threading.Thread(target=lambda: results.append(work()), name="checkpoint's sums")
+    try:
+        thread.start()
+    except RuntimeError:  # no more threads are allowed, or Python is ending
+        return work
+
+    def result() -> Result:
+        thread.join()
+        return results[0]
+
+    return result
 
 
 def _reason(error: OSError) -> str:
@@ -366,17 +391,14 @@ def _check(path: Path) -> None:
         RefusedError: a newer truestep wrote it.
     """
     for name, known in _manifest(path)["files"].items():
-        digest, size = hashlib.sha256(), 0
         try:
             with disk.open_regular(path / name) as file:
-                while piece := file.read(PIECE):
-                    digest.update(piece)
-                    size += len(piece)
+                found = _sum(iter(lambda: file.read(PIECE), b""))
         except OSError as error:
             raise DamagedError(f"{path / name}: damaged ({error.strerror or error}).") from None
-        if size != known["bytes"]:
-            raise DamagedError(f"{path / name}: damaged ({size:,} bytes instead of {known['bytes']:,}).")
-        if digest.hexdigest() != known["sha256"]:
+        if found["bytes"] != known["bytes"]:
+            raise DamagedError(f"{path / name}: damaged ({found['bytes']:,} bytes instead of {known['bytes']:,}).")
+        if found["sha256"] != known["sha256"]:
             raise DamagedError(f"{path / name}: damaged (its SHA-256 is not the manifest's).")
 
 

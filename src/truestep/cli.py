@@ -243,6 +243,7 @@ def train(
     resume_anyway: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
     no_doctor: Annotated[bool, Parameter(negative=())] = False,
+    tune_speed: Annotated[bool, Parameter(negative=())] = False,
     **options: Any,
 ) -> None:
     """Train a model on data, and leave everything about it in a folder.
@@ -260,6 +261,7 @@ def train(
         resume_anyway: go on though data, code or choices are no longer what the run began with.
         quiet: no progress.
         no_doctor: do not watch the first steps for silent mistakes; the results are the same.
+        tune_speed: first try how many threads, which layout and how many readers are the fastest here, and keep these.
     """
     begin, choices = resume / "recipe.toml" if resume else recipe, _choices(options)
     (Recipe.from_toml(begin) if begin else Recipe()).changed(choices)  # wrong choices are said at once
@@ -280,6 +282,7 @@ def train(
             show=not quiet,
             say=say,
             doctor=not no_doctor,
+            tune_speed=tune_speed,
             **choices,
         )
         _summary(finished)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from truestep.errors import InputError, did_you_mean
@@ -26,6 +26,7 @@ DETERMINISTIC = {  # what is read from the environment, once, at the start of
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS
     "TORCHINDUCTOR_DETERMINISTIC": "1",  # torch's compiler
 }
+LAYOUTS = ("contiguous", "channels-last")
 SMALL_MODEL = 1_000_000  # parameters; below it a second thread costs more in waiting than it computes
 
 
@@ -83,6 +84,32 @@ class Precision:
 
 
 FLOAT32 = Precision()
+
+
+def choose_layout(device: torch.device, precision: str, *, convolves: bool) -> str:
+    """Return how images and their weights lie in memory: "channels-last" where that makes convolutions faster.
+
+    Args:
+        device: to compute on. A GPU has units for it in the short formats only.
+        precision: "fp32", "bf16" or "fp16".
+        convolves: whether the model is known to be made of convolutions.
+    """
+    faster = device.type == "cpu" or (device.type == "cuda" and precision != "fp32")
+    return "channels-last" if convolves and faster else "contiguous"
+
+
+def lay_out(model: nn.Module, layout: str) -> None:
+    """Give the weights of a model a layout in memory. What convolutions return then has it too, whatever they are given.
+
+    Raises:
+        InputError: "channels-last" for a model without weights of four dimensions, or with some of five.
+    """
+    if layout == "contiguous":
+        return
+    dimensions = {weight.dim() for weight in model.parameters()}
+    if 4 not in dimensions or 5 in dimensions:
+        raise InputError("model.layout: expected convolutions of images for channels-last, found a model without them.")
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stub leaves this one out
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from truestep import folder, models
 from truestep.batches import EVALUATION_BATCH_SIZE, Batches, as_batches, batches_on
 from truestep.code import call_code, is_code
 from truestep.data import Encoder, ImageEncoder, StreamEncoder, Target, encoder_from_json, target_from_json
-from truestep.device import FLOAT32, Precision, choose, preserved_rng, reproducible
+from truestep.device import FLOAT32, LAYOUTS, Precision, choose, lay_out, preserved_rng, reproducible
 from truestep.errors import InputError, RefusedError
 from truestep.evaluation import evaluation_mode, measure
 from truestep.generation import continue_text
@@ -89,6 +89,7 @@ class Predictor:
     target: Target
     precision: str = "fp32"
     threads: int = 1
+    layout: str = "contiguous"
 
     def save(self, path: Path) -> None:
         """Write `model.safetensors` and `model.json` into a folder."""
@@ -102,6 +103,7 @@ class Predictor:
                 "target": asdict(self.target),
                 "precision": self.precision,
                 "threads": self.threads,
+                "layout": self.layout,
             },
         )
 
@@ -132,17 +134,19 @@ class Predictor:
                 target=target_from_json(content["target"]),
                 precision=str(content["precision"]),
                 threads=int(content["threads"]),
+                layout=str(content["layout"]),
             )
             predictor.check()
         except RefusedError as error:
             raise RefusedError(f"{path / 'model.json'}: {error}") from None
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
             if isinstance(error, InputError) and own_model is not None:
                 raise  # it is the user's own code that is wrong, or not the one that was trained
             words = " ".join(str(error).split())
             raise RefusedError(f"{path / 'model.json'}: damaged ({type(error).__name__}: {words}).") from None
         folder.load_weights(path, model, str(content.get("weights_sha256")))
         model.to(choose(device)).eval()
+        lay_out(model, predictor.layout)
         return predictor
 
     def check(self) -> None:
@@ -150,6 +154,8 @@ class Predictor:
         names = self.target.class_names
         if not 1 <= self.threads <= MOST_THREADS:
             raise ValueError(f"{self.threads} threads")
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"layout {self.layout}")
         if self.objective.name != self.target.task:
             raise ValueError(f"objective {self.objective.name} for a target that is {self.target.task}")
         if names is not None and (len(set(names)) != len(names) or not all(isinstance(name, str) for name in names)):  # pyright: ignore[reportUnnecessaryIsInstance]  # who knows what a file holds

@@ -90,6 +90,9 @@ class ModelChoices:
         short="model",
     )
     args: dict[str, Any] = choice(dict, "arguments of the model, as --model.args.NAME VALUE")
+    layout: Literal["auto", "contiguous", "channels-last"] = choice(
+        "auto", "of images and their weights in memory; channels-last makes convolutions faster, with other last bits"
+    )
     init: str | None = choice(None, "folder of a run or .safetensors file to take matching weights from", short="init")
     freeze: tuple[str, ...] = choice((), "weights to leave as they are, by patterns such as 'stages.*'", short="freeze")
     unfreeze_epoch: int | None = choice(None, "epoch from which frozen weights are trained too, from 1", least=1)

@@ -41,6 +41,7 @@ from truestep.prediction import Predictor
 from truestep.recipe import Recipe
 from truestep.report import write_report
 from truestep.signals import Signals, Stopped, exit_code, handled
+from truestep.tuning import tuned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -87,6 +88,7 @@ def train(
     show: bool = True,
     say: Callable[[str], None] = lambda _: None,
     doctor: bool = True,
+    tune_speed: bool = False,
     **choices: Any,
 ) -> Run:
     """Train a model on data, and leave everything about it in a folder.
@@ -105,6 +107,7 @@ def train(
         show: progress on stderr.
         say: called with a sentence for each thing that was decided or noticed.
         doctor: watches the first steps for silent mistakes, which changes no bit; what it found is in `results`.
+        tune_speed: first try how many threads, which layout and how many readers are the fastest here, and keep these.
         choices: by short name (`epochs=20`) or in full (`**{"train.epochs": 20}`).
 
     Raises:
@@ -157,7 +160,7 @@ def train(
         return _run(
             made, made.data.source or source, device, path, signals,
             resume=resume is not None, anyway=resume_anyway, asked=asked, show=show, say=say,
-            doctor=doctor,
+            doctor=doctor, tune_speed=tune_speed,
         )  # fmt: skip
 
 
@@ -174,9 +177,14 @@ def _run(
     show: bool,
     say: Callable[[str], None],
     doctor: bool,
+    tune_speed: bool,
 ) -> Run:
     say = say if distributed.is_main() else lambda _: None
     planned = plan(recipe, source, device, show=show, say=say)
+    if tune_speed and resume:
+        say("tune_speed: a run that goes on keeps what it was tuned to")
+    elif tune_speed:
+        planned = tuned(planned, recipe, say)
     recipe, data, objective = planned.recipe, planned.data, planned.objective
     path = path or folder.fresh_name(data.name)
 

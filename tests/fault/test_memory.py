@@ -6,7 +6,11 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.fault, pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")]
+pytestmark = [
+    pytest.mark.fault,
+    pytest.mark.timeout(1_800),
+    pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's"),
+]
 QUICK = (1_000, 80, 20, 1)  # MB that training may take besides what the process has already
 LONG = (2_000, 1_200, 900, 700, 500, 400, 300, 260, 230, 200, 170, 140, 110, 80, 60, 40, 20, 10, 3, 1)
 

@@ -234,6 +234,9 @@ class TableEncoder:
             CategoricalColumn(c["name"], tuple(c["categories"]), c["gaps"], index(c.get("rare", 0)))
             for c in content["categorical"]
         )
+        names = [column.name for column in (*numeric, *categorical)]
+        if not all(isinstance(name, str) for name in (*names, content["id_column"] or "")):
+            raise ValueError("names of columns that are no text")
         for column in numeric:
             if column.kind not in NUMERIC_KINDS or not math.isfinite(column.mean) or not 0 < column.std < math.inf:
                 raise ValueError(f"column {column.name!r}")

@@ -50,6 +50,8 @@ def target_from_json(content: Mapping[str, Any]) -> Target:
     fields: dict[str, Any] = {**content, "class_names": tuple(names) if names is not None else None}
     target = Target(**fields)
     outputs = {"binary": 1, "multiclass": len(names or ())}.get(target.task, target.num_outputs)
+    if not isinstance(target.name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError("name of the target")
     if target.task not in TASKS or target.num_outputs != outputs or outputs < 1:
         raise ValueError(f"target {target.name!r}")
     return target

@@ -119,6 +119,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "model.args": Option("numbers in the class; of a class of your own, the arguments that it is made with"),
     "model.init": Option("refused", _if_set("which of another's weights fit takes a page of code.")),
+    "model.layout": Option("a line for channels-last"),
     "model.freeze": Option("refused", _if_set("patterns of names take a page of code.")),
     "model.unfreeze_epoch": Option("refused, as freezing is", _if_set("freezing can't be.")),
     "objective.name": Option("the loss and the metrics"),

@@ -75,6 +75,7 @@ def script_of(recipe: Recipe, data: Data, objective: Objective, source: sources.
     fills: dict[str, Any] = {
         "script": name if re.fullmatch(r"[\w.-]+", name) else "train.py",
         "threads": recipe.run.threads,
+        "channels_last": recipe.model.layout == "channels-last",
         "names": ", ".join(source.names),
         "data": source.template,
         "lengths": source.lengths,

@@ -39,6 +39,7 @@ SMALLEST_IMAGE = 4  # pixels; below it a convolution sees little more than its o
 LARGER_IMAGE = 64  # pixels from which averaging over places loses less than a weight for each place costs
 # How many times the usual learning rate of Adam these take; ten, where no layer follows that a large step would upset.
 FASTER = {"linear": 10.0, "bag": 10.0, "cnn": 3.0}
+CONVOLVING = {"cnn", "resnet"}
 # A model.json may be damaged, and a layer takes time to make even where it takes no memory.
 MOST_LAYERS = {"hidden": 1000, "layers": 1000, "blocks": 1000, "cardinalities": 10_000}
 
@@ -113,7 +114,7 @@ def build(name: str, args: Mapping[str, Any], *, trusted: bool = False) -> nn.Mo
     _check_sizes(args)
     try:
         return model(**args)
-    except (TypeError, ValueError, RuntimeError, OverflowError, KeyError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, KeyError) as error:
         raise InputError(f"model '{name}': {' '.join(str(error).split())}") from error
 
 
