@@ -294,7 +294,7 @@ class Steps:
     def _is_untouched(seen: Seen) -> bool:
         """Whether gradients are what the last backward left; known of looked-at steps."""
         return bool(seen.fresh_values) and all(
-            p.grad is not None and p.grad.shape == gradient.shape and torch.equal(p.grad.detach(), gradient)
+            p.grad is not None and p.grad.shape == gradient.shape and _same(p.grad.detach(), gradient)
             for p, _, gradient in seen.fresh_values
         )
 
@@ -537,6 +537,11 @@ class Steps:
 def norm_of(tensors: list[Tensor]) -> float:
     norms = [(t._values() if t.is_sparse else t).detach().float().norm().cpu() for t in tensors]
     return float(torch.stack(norms).norm())
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal, where they are no numbers too."""
+    return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def worth_comparing(parameter: Tensor) -> bool:

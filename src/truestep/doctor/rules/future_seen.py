@@ -64,7 +64,6 @@ from truestep.doctor.record import LossOp, Record, Site
 
 SEVERITY = "error"
 MASKS = {"masked_fill", "masked_fill_", "tril", "triu"}
-ATTENDING = {"softmax", "matmul", "__matmul__", "bmm", "einsum"}  # what attention written out is made of
 HIDES = ["targets-not-shifted"]
 
 
@@ -81,7 +80,7 @@ def look(record: Record) -> Iterator[Finding]:
                 f"The targets are the next {what}, and with later ones changed, the outputs at earlier places moved by "
                 f"{probe['moved']:.2g} of their standard deviation"
                 + (f": '{probe['operation']}' lets them through." if "operation" in probe else "."),
-                (mask_of(probe.get("site")) if probe.get("operation") in ATTENDING else probe.get("site")) or loss.site,
+                mask_of(probe.get("site")) or loss.site,
                 "a causal mask: is_causal=True, or mask = torch.triu(torch.full((T, T), float('-inf')), diagonal=1)",
                 {
                     "earlier places moved": probe["moved"],

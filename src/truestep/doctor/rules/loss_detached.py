@@ -85,6 +85,11 @@ def between(cut: Site, statement: ast.stmt, made: Site, models: set[Site]) -> bo
     return cut.line == max(asked) and any(isinstance(one, ast.Call) for value in inner for one in ast.walk(value))
 
 
+def later(site: Site, loss: Site | None) -> bool:
+    """Whether a line comes after a loss's own in its function."""
+    return loss is not None and sites.function(site) is sites.function(loss) and site.line > loss.line
+
+
 def place(loss: LossFacts, models: set[Site], blind: set[Site | None]) -> Site | None:
     """Return the nearest statement behind the loss that takes a value out of its graph.
 
@@ -98,7 +103,7 @@ def place(loss: LossFacts, models: set[Site], blind: set[Site | None]) -> Site |
         cuts = set(source.cuts_in(statement))
         lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
         around = next((source.without_gradients_around(one) for one in blind if one and one.line in lines), None)
-        if around is not None and around.file == site.file:
+        if around is not None and around.file == site.file and not later(site, loss.site):
             return around
         if cuts & {"item", "detach", "detach_", "data", "numpy", "tolist"}:
             return site if made is None or between(site, statement, made, models) else made
