@@ -1,4 +1,4 @@
-"""A model that is to predict the next token sees it.
+"""A model that is to predict the next token, or the next numbers of a series, sees them.
 
 Without a mask, or with one that is upside down or does not reach every layer, each place of the text knows the tokens
 after it. The training loss falls fast and far, and generated text is rubbish: there, nothing is to be seen.

@@ -50,6 +50,7 @@ from truestep.doctor.record import InputFacts, Record, Site
 
 SEVERITY = "error"
 ENOUGH = 12  # examples, to speak of their scale
+SMALL = 10  # of which nobody would say that it has to be scaled
 
 
 def look(record: Record) -> Iterator[Finding]:
@@ -98,7 +99,7 @@ def look(record: Record) -> Iterator[Finding]:
             yield Finding(
                 f"Evaluation gives {model.kind} inputs of another scale than training does: their columns' deviation is "
                 f"{ratio:.3g} times that of training, and their mean lies {shift:.3g} of its deviations away.",
-                once_more(trained[0].call.site, one.call.site),
+                once_more(trained[0].call.site, one),
                 "do to these inputs exactly what was done to those of training",
                 {"deviation, times": ratio, "mean moved by deviations": shift, "evaluated": one.read},
                 related=[site for site in (trained[0].call.site,) if site],
@@ -129,21 +130,16 @@ def look(record: Record) -> Iterator[Finding]:
                 )
 
 
-def once_more(training: Site | None, evaluation: Site | None) -> Site | None:
-    """Return the call for training if it divides its inputs where it is made and the other does not, else the other.
-
-    The data came scaled then: both would be right without.
-    """
+def once_more(training: Site | None, evaluated: InputFacts) -> Site | None:
+    """Return the line at fault: the call for training if it divides numbers that are small already, else that for evaluation."""
 
     def divides(site: Site | None) -> bool:
         calls = [node for node in ast.walk(sites.statement(site) or ast.Pass()) if isinstance(node, ast.Call)]
-        given = (part for call in calls for one in call.args for part in ast.walk(one))
-        return any(
-            isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) and isinstance(one.right, ast.Constant)
-            for one in given
-        )
+        given = [part for call in calls for one in call.args for part in ast.walk(one) if isinstance(part, ast.BinOp)]
+        return any(isinstance(one.op, ast.Div) and isinstance(one.right, ast.Constant) for one in given)
 
-    return training if divides(training) and not divides(evaluation) else evaluation
+    small = max(abs(evaluated.low), abs(evaluated.high)) <= SMALL
+    return training if small and divides(training) and not divides(evaluated.call.site) else evaluated.call.site
 
 
 def _fit_of_held_out(call: Site | None) -> Site | None:

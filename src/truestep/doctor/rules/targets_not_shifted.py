@@ -1,7 +1,8 @@
-"""The targets of a language model are not the next tokens.
+"""The targets of a model of sequences are not what comes next.
 
 Targets equal to the inputs ask a model that sees the token to say it again: the loss falls to almost 0 and nothing about
-the language is learnt. Shifted twice, by the script and once more by the model, it learns to leave out every other token.
+the language is learnt; so it is with a forecast of numbers that the model was given. Shifted twice, by the script and once
+more by the model, it learns to leave out every other token.
 
 Bad::
 
