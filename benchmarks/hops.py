@@ -24,12 +24,12 @@ import sys
 import sysconfig
 import tempfile
 import warnings
-from collections import Counter
 from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from counting import Calls
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -60,7 +60,7 @@ class Count:
 
     def __init__(self) -> None:
         self.steps = 0
-        self.calls: Counter[tuple[str, str]] = Counter()
+        self.calls = Calls()
         self.stack: list[str] = []
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
@@ -77,22 +77,18 @@ class Count:
 
     def after(self, *_: object) -> None:
         if self.steps == WATCHED_STEP - 1:
-            sys.setprofile(self._profile)
+            self.calls.begin()
         elif self.steps == WATCHED_STEP:
-            sys.setprofile(None)
+            self.calls.end()
         self.steps += 1
-
-    def _profile(self, frame: object, event: str, _: object) -> None:
-        code = frame.f_code
-        if event == "call" and counted(code.co_filename):
-            self.calls[code.co_filename, code.co_qualname] += 1
 
     def row(self, name: str) -> str:
         assert self.steps == EPOCHS * ROWS // BATCH, self.steps
-        files = {file for file, _ in self.calls}
+        calls = {place: count for place, count in self.calls.found.items() if counted(place[0])}
+        files = {file for file, _ in calls}
         lines = sum(len(Path(file).read_text(encoding="utf-8").splitlines()) for file in files)
         frames = len(self.stack)
-        numbers = [frames, len(files), len(self.calls), sum(self.calls.values()), lines]
+        numbers = [frames, len(files), len(calls), sum(calls.values()), lines]
         return f"| {name} | " + " | ".join(f"{number:,}" for number in numbers) + " |"
 
 

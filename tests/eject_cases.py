@@ -40,6 +40,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "augment.shift": 3,
         "data.source": "images_split",
         "model.args": {"filters": 4, "hidden": 8},
+        "model.layout": "contiguous",
         "data.workers": 1,
     },
     "text bag": {"data.source": "texts.csv", "data.target": "stars", "data.vocabulary": 20, "data.length": 16},
@@ -128,6 +129,29 @@ ALONE = {  # which go together with nothing else, or only some of it
         "model.name": "recurrent",
         "model.args": {"width": 8, "layers": 2},
     },
+    "no dropout": {
+        "data.source": "unlabelled.csv",
+        "data.target": "stars",
+        "model.name": "transformer",
+        "model.args": {"width": 16, "heads": 2, "layers": 1, "dropout": 0.0},
+    },
+    "no dropout in a book": {
+        "data.source": "book.txt",
+        "data.length": 16,
+        "model.args": {"width": 16, "heads": 2, "layers": 2, "dropout": 0.0},
+    },
+    "no dropout in layers": {
+        "data.source": "texts.csv",
+        "data.target": "stars",
+        "model.name": "recurrent",
+        "model.args": {"width": 8, "layers": 3, "dropout": 0.0},
+    },
+    "no dropout both ways": {
+        "data.source": "texts.csv",
+        "data.target": "stars",
+        "model.name": "recurrent",
+        "model.args": {"width": 8, "layers": 2, "dropout": 0.0, "cell": "gru", "bidirectional": True},
+    },
     "no validation": {"data.source": "wine", "data.valid": 0.0, "train.ema_decay": 0.5},
     "no test": {"data.source": "iris", "data.test": 0.0},
     "flights": {"data.source": "flights", "train.epochs": 1, "train.batch_size": 512},
@@ -145,7 +169,7 @@ ALONE = {  # which go together with nothing else, or only some of it
     },
 }
 QUICK = ("digits 0", "iris 1", "diabetes 2", "csv 3", "csv by group 4", "csv by time 6", "images 6", "text bag 7")
-QUICK += ("text transformer 8", "next token 9", "labels 0", "own model 1", "no validation")
+QUICK += ("text transformer 8", "next token 9", "labels 0", "own model 1", "no validation", "no dropout")
 
 
 def cases() -> dict[str, dict[str, Any]]:
@@ -206,6 +230,8 @@ def make_files(folder: Path) -> None:
         good = sum(word in ("good", "nice", "great") for word in words)
         lines.append(f'"{" ".join(words)}, {number}",{"up" if good > 2 else "down"}')
     (folder / "texts.csv").write_text("\n".join(lines) + "\n")
+    unlabelled = [line.rpartition(",")[0] + "," if number % 9 == 5 else line for number, line in enumerate(lines)]
+    (folder / "unlabelled.csv").write_text("\n".join(unlabelled) + "\n")
     pages = [" ".join(draw.choice(WORDS) for _ in range(10)) for _ in range(60)]
     (folder / "book.txt").write_text("\n".join(pages), encoding="utf-8")
 

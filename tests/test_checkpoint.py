@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from truestep.checkpoint import Checkpoints
+from truestep.checkpoint import Checkpoints, read_state, write_state
 from truestep.errors import InputError, RefusedError
 from truestep.folder import MetricsLog
 
@@ -158,6 +158,70 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     shutil.rmtree(tmp_path / "checkpoints")
     with pytest.raises(InputError, match="no checkpoint to resume from"):
         Checkpoints(tmp_path, {"model": nn.Linear(3, 2)}).restore()
+
+
+def stepped(kind, options):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2, bias=False))
+    optimizer = kind(model.parameters(), lr=0.01, **options)
+
+    def loss():
+        optimizer.zero_grad()
+        found = (model(torch.ones(5, 3)) ** 2).mean()
+        found.backward()
+        return found
+
+    for _ in range(3):
+        optimizer.step(loss)
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (torch.optim.AdamW, {}),
+        (torch.optim.SGD, {"momentum": 0.9, "fused": True}),
+        (torch.optim.Muon, {}),
+        (torch.optim.LBFGS, {"max_iter": 3}),
+    ],
+)
+def test_what_an_optimizer_could_not_go_on_with_is_refused(tmp_path, kind, options):
+    """Whoever writes a checkpoint of their own can make its sums fit."""
+    saved = stepped(kind, options)
+
+    def taken(state):
+        path = tmp_path / "checkpoints" / "step-00000001"
+        path.parent.mkdir(exist_ok=True)
+        write_state(path, {"optimizer": state, "progress": {"step": 1}, "rng": read_rng})
+        fresh = kind([torch.zeros_like(p) for group in saved.param_groups for p in group["params"]], lr=0.01, **options)
+        Checkpoints(tmp_path, {"optimizer": fresh}).restore()
+
+    Checkpoints(tmp_path / "other", {"optimizer": saved}).save({"step": 1})
+    read_rng = read_state(tmp_path / "other" / "checkpoints" / "step-00000001")["rng"]
+    good = saved.state_dict()
+    taken(good)
+    first = good["state"][0]
+    tensors = [name for name, value in first.items() if isinstance(value, torch.Tensor) and value.ndim]
+    assert tensors
+    for name in tensors:
+        others = [
+            "text",
+            3,
+            [1],
+            torch.zeros(7),
+            torch.zeros(0),
+            first[name].to(torch.int8),
+            first[name].double(),
+            None,
+        ]
+        forged = [{**first, name: other} for other in others]
+        forged.append({key: value for key, value in first.items() if key != name})
+        for state in forged:
+            with pytest.raises(RefusedError, match="of another run"):
+                taken({**good, "state": {**good["state"], 0: state}})
+    for state in ({"0": first}, {100: first}, {0: [1]}, {0: {"other": first[tensors[0]]}}, [first], "state"):
+        with pytest.raises(RefusedError, match="of another run"):
+            taken({**good, "state": state})
 
 
 def test_the_random_state_comes_back(tmp_path):

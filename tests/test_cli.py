@@ -247,7 +247,9 @@ def test_a_finished_run_may_be_prolonged_but_not_changed(passengers, tmp_path, c
     (tmp_path / "run" / "metrics.jsonl").write_bytes(b"")
     code, _, err = truestep("train", "--resume", tmp_path / "run", "--epochs", "11", "--quiet", capsys=capsys)
     assert code == 3
-    assert "shorter than when the checkpoint was written" in err
+    assert (
+        "bytes that it had when the checkpoint was written. Put it back, or go on without them: --resume-anyway" in err
+    )
 
 
 def test_a_run_without_one_finite_epoch_is_no_success(tmp_path, capsys):
@@ -324,7 +326,8 @@ def test_a_full_disk_is_one_line(passengers):
         )
     assert end.returncode == 2
     lines = [line for line in end.stderr.splitlines() if not line.startswith("note: ")]
-    assert lines == ["truestep: output: No space left on device."]
+    assert len(lines) == 1
+    assert lines[0].startswith("truestep: output: No space left on device. Make room")
 
 
 def as_usually_buffered():
@@ -342,7 +345,8 @@ def test_a_full_device_is_one_line_also_for_output_that_waits_until_the_end(line
             check=False,
             env=as_usually_buffered(),
         )
-    assert (end.returncode, end.stderr) == (2, "truestep: output: No space left on device.\n")
+    assert (end.returncode, end.stderr.count("\n")) == (2, 1)
+    assert end.stderr.startswith("truestep: output: No space left on device. Make room")
 
 
 @pytest.mark.parametrize("line", ["data", "data digits --json", "train --help"])
@@ -422,6 +426,23 @@ def test_numbers_that_are_not_finite_stop_the_run_or_are_left_out_and_counted(po
         assert not (tmp_path / "run" / "checkpoints").exists()
     else:
         assert json.loads((tmp_path / "run" / "results.json").read_text())["skipped"] > 0
+
+
+def test_a_run_that_went_back_says_how_often(tmp_path, capsys, monkeypatch):
+    (tmp_path / "own.py").write_text(
+        "import torch\nfrom torch.utils.data import Dataset\n"
+        "class Holed(Dataset):\n"
+        "    def __len__(self): return 60\n"
+        "    def __getitem__(self, i): return torch.full((2,), float('nan') if i == 7 else i / 60), i % 3\n"
+        "class Whole(Holed):\n"
+        "    def __getitem__(self, i): return torch.full((2,), i / 60), i % 3\n"
+        "def data(): return Holed(), Whole()\n"
+    )
+    options = ["--epochs", "2", "--batch-size", "8", "--on-nonfinite", "rollback", "--out", tmp_path / "run", "--quiet"]
+    found, _, err = truestep("train", f"{tmp_path / 'own.py'}:data", *options, capsys=capsys)
+    assert found == 0, err
+    assert "gone back to a checkpoint 2 times" in err
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["rollbacks"] == 2
 
 
 BAD = {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import truestep as ts
+from truestep.cli import main
 from truestep.comparison import compare
 
 ROWS = np.random.default_rng(0).normal(size=(120, 4)).astype("float32")
@@ -69,6 +70,20 @@ def test_what_nobody_wrote_down_is_found_where_it_begins(run, tmp_path):
     assert found["step"] == 10
     assert [*found["found"]] == ["weights"]
     assert "not reproducible" in found["cause"]
+
+
+def test_a_log_that_ends_within_a_line_is_compared_as_far_as_it_goes_and_said(run, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    with (copy / "metrics.jsonl").open("ab") as log:
+        log.write(b'{"kind": "st')
+    with pytest.raises(SystemExit) as end:
+        main(["diff", str(run), str(copy)])
+    out, err = capsys.readouterr()
+    assert end.value.code == 0
+    assert "the same to the bit" in out
+    assert err.startswith(f"note: {copy / 'metrics.jsonl'}, line ")
+    assert "not written to its end" in err
 
 
 def test_what_is_no_run_is_refused(run, tmp_path):

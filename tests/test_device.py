@@ -192,7 +192,7 @@ def test_preserved_rng_gives_back_the_generators():
 def test_threads_follow_the_user_then_the_environment_then_the_size(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert choose_threads(10, 3) == (3, "as asked")
+    assert choose_threads(10, 3) == (3, "as chosen")
     assert choose_threads(10) == (7, "OMP_NUM_THREADS is set")
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert choose_threads(SMALL_MODEL - 1) == (1, "a model of 999,999 parameters is faster on one")

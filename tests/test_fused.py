@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from truestep.fused import FusedAdam, FusedAdamW, scale_down, total_norm
+from truestep.fused import FusedAdam, FusedAdamW, averaging, scale_down, total_norm
 
 PAIRS = [(FusedAdam, torch.optim.Adam), (FusedAdamW, torch.optim.AdamW)]
 INPUTS, TARGETS = torch.randn(64, 5, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 3
@@ -190,3 +191,50 @@ print("fine")
 def test_the_compiler_is_not_imported_unless_somebody_compiles():
     end = subprocess.run([sys.executable, "-c", SPARED], capture_output=True, text=True, check=False)
     assert end.stdout == "fine\n", end.stderr
+
+
+class Replacing(nn.Module):
+    """Puts another tensor in the place of its buffer, as some models do."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside = network()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls = self.calls + 1
+        return self.inside(x)
+
+
+AVERAGES = {
+    "exponential": lambda model: AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9)),
+    "of buffers too": lambda model: AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True),
+    "equal weights": AveragedModel,
+    "a function of one's own": lambda model: AveragedModel(
+        model, avg_fn=lambda mean, new, n: mean + (new - mean) / (n + 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", AVERAGES)
+@pytest.mark.parametrize("build", [network, lambda: nn.Linear(5, 3), Replacing, lambda: network().double()])
+def test_an_average_is_that_of_pytorch(kind, build):
+    """Epoch after epoch, with parameters, buffers and the count of updates."""
+    torch.manual_seed(1)
+    model = build()
+    inputs = INPUTS.to(next(model.parameters()).dtype)
+    ours, theirs = AVERAGES[kind](model), AVERAGES[kind](model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for epoch in range(3):
+        update = averaging(ours, model)
+        for _ in range(3):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(inputs), TARGETS).backward()
+            optimizer.step()
+            update()
+            theirs.update_parameters(model)
+            expected = theirs.state_dict()
+            assert ours.state_dict().keys() == expected.keys()
+            assert all(torch.equal(value, expected[name]) for name, value in ours.state_dict().items())
+        assert int(ours.n_averaged) == 3 * (epoch + 1)
+    assert not torch.equal(next(ours.module.parameters()), next(model.parameters()))

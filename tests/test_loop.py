@@ -752,31 +752,6 @@ def test_what_would_train_nothing_is_refused(tmp_path):
         list(ts.train_steps(other, batches, lambda m, b: m(b[0]), torch.optim.SGD(other.parameters(), 0.1)))
 
 
-def test_no_step_waits_for_the_device():
-    """On the meta device every read of a number raises, so a step that ran there has read none."""
-    model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4)).to("meta")
-    x, y = torch.empty(N, 6, device="meta"), torch.empty(N, dtype=torch.long, device="meta")
-    optimizer = torch.optim.AdamW(model.parameters(), foreach=True)
-    batches = [(x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, N, BATCH)]
-    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn())
-    steps = list(
-        ts.train_steps(
-            model,
-            batches,
-            ts.Multiclass(4, (1.0, 2.0, 1.0, 1.0)),
-            optimizer,
-            max_grad_norm=1.0,
-            accumulate=2,
-            scheduler=CosineAnnealingLR(optimizer, 10),
-            ema=average,
-        )
-    )
-
-    assert len(steps) == 3
-    with pytest.raises((RuntimeError, NotImplementedError)):
-        float(steps[0].loss)
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -802,3 +777,21 @@ def test_options_that_cannot_be_are_refused_before_the_first_step(tmp_path, opti
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_can_not_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    data = (torch.randn(8, 3), torch.randn(8, 1))
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside", "/proc/x"):
+        model = nn.Linear(3, 1)
+        with pytest.raises(ts.InputError, match="Choose another"):
+            ts.fit(
+                model,
+                ts.Batches(data, 4),
+                None,
+                ts.Regression(),
+                torch.optim.SGD(model.parameters()),
+                epochs=1,
+                folder=folder,
+            )
+    assert (tmp_path / "file").read_text() == "mine"

@@ -142,6 +142,62 @@ def test_nothing_is_written_of_a_run_without_a_folder(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("accumulate", "number"), [(1, 37), (3, 37), (3, 90)])
+def test_the_example_that_is_to_blame_is_named_by_its_number_in_the_data(accumulate, number):
+    inputs, targets = torch.randn(100, 4), torch.arange(100) % CLASSES
+    inputs[number, 1] = math.inf
+    with pytest.raises(ts.NonFiniteError, match=f", example {number}: the inputs hold inf in row "):
+        trained(ts.Batches((inputs, targets), 16, shuffle=True), accumulate=accumulate)
+    rows = torch.tensor([number, 5, 6])
+    with pytest.raises(ts.NonFiniteError, match=f", example {1000 + number}: "):
+        trained(ts.Batches((inputs, targets), 16, rows=rows, names=1000 + torch.arange(100)))
+
+
+class Weighted(nn.Sequential):
+    def forward(self, values, beside):
+        return super().forward(values) * beside.sum()
+
+
+def test_examples_of_a_batch_that_holds_something_else_are_named_together():
+    data = ts.Batches((torch.ones(32, 4), torch.arange(32) % CLASSES), 16)
+    beside = torch.tensor([1.0, math.nan])
+    data.transform = lambda batch, _: ((batch[0], beside), batch[1])
+    model = Weighted(network())
+    with pytest.raises(ts.NonFiniteError, match=r", examples 0, 1, .* \(16 in all\): the inputs hold nan"):
+        ts.fit(
+            model, data, None, ts.Multiclass(CLASSES), torch.optim.SGD(model.parameters(), 0.1), epochs=1, show=False
+        )
+
+
 def test_to_go_back_needs_a_folder():
     with pytest.raises(ts.InputError, match="on_nonfinite: expected a folder"):
         trained(batches(), on_nonfinite="rollback")
+
+
+def test_a_checkpoint_from_before_rows_of_the_log_were_lost_is_gone_back_to(tmp_path):
+    """What the checkpoint says of the length of the log is no longer so."""
+    options = {"on_nonfinite": "rollback", "save_steps": 5, "epochs": 1}
+    trained(batches([7]), tmp_path / "a", max_steps=5, **options)
+    (tmp_path / "a" / "metrics.jsonl").unlink()
+    with pytest.raises(ts.RefusedError, match=r"metrics.jsonl: gone, with the .* or go on without them"):
+        trained(batches([7]), tmp_path / "a", resume=True, **options)
+    with pytest.warns(UserWarning, match="metrics.jsonl: .* bytes of it, from before update 5, are lost"):
+        resumed, _, _ = trained(batches([7]), tmp_path / "a", resume="anyway", **options)
+    straight, _, _ = trained(batches([7]), tmp_path / "b", **options)
+    assert same(resumed, straight)
+    rows = list(read_metrics(tmp_path / "a" / "metrics.jsonl"))
+    assert [row["step"] for row in rows] == [5, 6, 7, 8, 9, 9]  # gone back, four updates, the epoch
+
+
+def test_of_a_log_that_was_cut_the_whole_rows_stay(tmp_path):
+    trained(batches(), tmp_path, epochs=1)
+    log = tmp_path / "metrics.jsonl"
+    rows = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(rows[:3]) + rows[3][:10])
+    told = []
+    assert len(list(read_metrics(log, told.append))) == 3
+    assert told == [f"{log}, line 4: not written to its end, and left out"]
+    with pytest.warns(UserWarning, match="are lost"):
+        trained(batches(), tmp_path, resume="anyway")
+    assert log.read_bytes().startswith(b"".join(rows[:3]) + b'{"kind"')
+    trained(batches(), tmp_path, epochs=3, resume=True)  # nothing more to be said

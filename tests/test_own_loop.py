@@ -225,6 +225,14 @@ def test_progress_is_shown_and_changes_nothing(capsys):
     assert float(lines[3].split()[3]) == pytest.approx(shown["figures"]["accuracy"], abs=1e-4)
 
 
+def test_what_shows_progress_also_makes_some_when_the_page_is_read_from_its_top():
+    names = ran("Saving and resuming")
+    before = weights(names)
+    exec(SNIPPETS["Progress"], names)
+
+    assert not torch.equal(weights(names), before)
+
+
 def test_a_bar_follows_the_batches(monkeypatch, capsys):
     display = ts.Display(2, [1, 2, 3])
     places = []

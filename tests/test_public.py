@@ -35,6 +35,22 @@ def test_a_function_is_not_hidden_by_a_module_of_its_name():
     subprocess.run([sys.executable, "-c", probe], check=True)
 
 
+def test_a_loop_of_ones_own_imports_little_besides_pytorch():
+    """Counted in modules, not in seconds. Whole runs need more: files, images, a page."""
+    probe = """
+import sys, torch
+before = set(sys.modules)
+import truestep as ts
+assert set(sys.modules) - before == {"truestep"}
+ts.fit, ts.train_steps, ts.evaluate, ts.Batches, ts.Multiclass, ts.build_optimizer, ts.build_schedule, ts.metrics, ts.Display
+packages = {name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names
+assert packages == {"truestep", "safetensors"}, packages
+assert not {"truestep.recipe", "truestep.data", "torch._dynamo"} & set(sys.modules)
+"""
+    end = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert end.returncode == 0, end.stderr
+
+
 def test_every_public_function_and_class_is_explained():
     for name in ts.__all__:
         thing = getattr(ts, name)

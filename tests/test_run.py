@@ -271,6 +271,10 @@ def test_a_resumed_run_says_truly_what_was_changed_and_can_not_go_back(tmp_path)
         with pytest.raises(ts.InputError, match=said):
             ts.train((X, YES), resume=run, show=False, **choices)
         assert recipe.read_bytes() == before
+        told: list[str] = []
+        with pytest.raises(ts.InputError, match=said):
+            ts.train((X, YES), resume=run, show=False, say=told.append, **choices)
+        assert not told, "what was refused has planned nothing"
     ts.train((X, YES), resume=run, show=False, max_minutes=5)
     ts.train((X, YES), resume=run, show=False, epochs=3, max_steps=12)
     ts.train((X, YES), resume=run, show=False)

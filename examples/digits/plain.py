@@ -1,8 +1,7 @@
 """Train a model to tell classes apart: python plain.py FOLDER"""
 
+import argparse
 import math
-import sys
-from collections import OrderedDict
 from hashlib import blake2b
 from pathlib import Path
 
@@ -18,9 +17,8 @@ EPOCHS = 10
 BATCH_SIZE = 32
 LR = 0.003
 WEIGHT_DECAY = 0.3
-WARMUP = 0.05
-VALID = 0.15
-TEST = 0.15
+WARMUP = 20  # updates
+VALID, TEST = 0.15, 0.15  # shares
 SALT = 0x2884C7F1BD5D38A7  # another number gives another split
 
 
@@ -28,9 +26,8 @@ def load_data():
     pixels, targets = load_digits(return_X_y=True)
     digests = [blake2b(row.tobytes(), digest_size=8).digest() for row in pixels]
     # A row belongs where a hash of what it holds says: added rows move no other.
-    keys = np.frombuffer(b"".join(digests), np.uint64)
-    keys = (keys ^ SALT) + 0x9E3779B97F4A7C15  # the finaliser of SplitMix64
-    keys = (keys ^ (keys >> 30)) * 0xBF58476D1CE4E5B9
+    keys = (np.frombuffer(b"".join(digests), np.uint64) ^ SALT) + 0x9E3779B97F4A7C15
+    keys = (keys ^ (keys >> 30)) * 0xBF58476D1CE4E5B9  # the finaliser of SplitMix64
     keys = (keys ^ (keys >> 27)) * 0x94D049BB133111EB
     place = ((keys ^ (keys >> 31)) >> 11) * 2.0**-53  # in [0, 1)
     part = torch.from_numpy(np.digitize(place, [TEST, TEST + VALID]))
@@ -42,7 +39,6 @@ def load_data():
 
 @torch.no_grad()
 def evaluate(model, images, targets, rows):
-    """Mean loss and accuracy over these rows."""
     model.eval()
     outputs = model(images[rows])
     total = F.cross_entropy(outputs, targets[rows], reduction="sum").item()
@@ -51,46 +47,32 @@ def evaluate(model, images, targets, rows):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # the last bits of a sum depend on them
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.manual_seed(SEED)
-    path = Path(sys.argv[1], "model.safetensors")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where model.safetensors is written")
+    path = parser.parse_args().folder / "model.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # of an earlier run
+    torch.set_num_threads(1)  # the last bits of a sum depend on them
+    torch.manual_seed(SEED)
     images, targets, train, valid, test = load_data()
-    model = nn.Sequential(
-        OrderedDict(
-            stages=nn.Sequential(
-                nn.Conv2d(1, 32, 3, padding=1),
-                nn.ReLU(),
-                nn.Conv2d(32, 32, 3, padding=1),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-                nn.Conv2d(32, 64, 3, padding=1),
-                nn.ReLU(),
-                nn.Conv2d(64, 64, 3, padding=1),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-            ),
-            hidden=nn.Sequential(nn.Flatten(), nn.Linear(256, 128), nn.ReLU()),
-            output=nn.Linear(128, 10),
-        )
-    )
+    model = nn.Sequential()  # its parts one after the other
+    model.stages = nn.Sequential()
+    for channels, filters in [(1, 32), (32, 64)]:
+        conv = nn.Conv2d(channels, filters, 3, padding=1)
+        again = nn.Conv2d(filters, filters, 3, padding=1)
+        model.stages.extend([conv, nn.ReLU(), again, nn.ReLU(), nn.MaxPool2d(2)])
+    model.hidden = nn.Sequential(nn.Flatten(), nn.Linear(256, 128), nn.ReLU())
+    model.output = nn.Linear(128, 10)
+    model.to(memory_format=torch.channels_last)  # in which convolutions are faster
     matrices = [weight for weight in model.parameters() if weight.ndim > 1]
     biases = [weight for weight in model.parameters() if weight.ndim < 2]  # and norms
     groups = [{"params": matrices}, {"params": biases, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
-    updates = EPOCHS * math.ceil(len(train) / BATCH_SIZE)
-    warmup = int(WARMUP * updates)
-
-    def lr_factor(update):
-        """Linear warm-up, then half a cosine down."""
-        if update < warmup:
-            return (update + 1) / (warmup + 1)
-        progress = (update - warmup) / (updates - warmup)
-        return (1 + math.cos(math.pi * progress)) / 2
-
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lr_factor)
-
+    # Linear warm-up, then half a cosine down.
+    rest = EPOCHS * math.ceil(len(train) / BATCH_SIZE) - WARMUP
+    up = [(update + 1) / (WARMUP + 1) for update in range(WARMUP)]
+    down = [(1 + math.cos(math.pi * (update / rest))) / 2 for update in range(rest + 1)]
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, (up + down).__getitem__)
     best = math.inf
     for epoch in range(EPOCHS):
         model.train()
@@ -105,8 +87,8 @@ if __name__ == "__main__":
         print(f"epoch {epoch + 1}: valid_loss {metrics['loss']:.4f}")
         if metrics["loss"] < best:
             best = metrics["loss"]
-            save_file(model.state_dict(), path)
-
+            weights = model.state_dict().items()
+            save_file({name: weight.contiguous() for name, weight in weights}, path)
     model.load_state_dict(load_file(path))
     for name, value in evaluate(model, images, targets, test).items():
         print(f"test_{name} {value}")

@@ -1,7 +1,7 @@
 """Train a model to tell classes apart: python plain.py FOLDER"""
 
+import argparse
 import math
-import sys
 from hashlib import blake2b
 from pathlib import Path
 
@@ -17,7 +17,7 @@ EPOCHS = 30
 BATCH_SIZE = 32
 LR = 0.001
 WEIGHT_DECAY = 0.3
-WARMUP = 0.05
+WARMUP = 12  # updates
 PATIENCE = 5
 CLASS_WEIGHTS = torch.tensor(
     [0.7538940809968847, 1.6133333333333335, 0.9490196078431372]
@@ -26,8 +26,7 @@ DATA = Path(__file__).with_name("penguins.csv.gz")
 TARGET = "species"
 CLASSES = ["Adelie", "Chinstrap", "Gentoo"]
 MISSING = ["NA"]
-VALID = 0.15
-TEST = 0.15
+VALID, TEST = 0.15, 0.15  # shares
 SALT = 0x2884C7F1BD5D38A7  # another number gives another split
 NO_VALUE = 0x7FF8000000000000  # the bits of NaN, which stand for no value
 NUMERIC = [
@@ -123,7 +122,6 @@ def loss_sum(outputs, targets):
 
 @torch.no_grad()
 def evaluate(model, numeric, categories, targets, rows):
-    """Mean loss and accuracy over these rows."""
     model.eval()
     outputs = model(numeric[rows], categories[rows])
     total = loss_sum(outputs, targets[rows]).item()
@@ -133,29 +131,24 @@ def evaluate(model, numeric, categories, targets, rows):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # the last bits of a sum depend on them
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.manual_seed(SEED)
-    path = Path(sys.argv[1], "model.safetensors")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where model.safetensors is written")
+    path = parser.parse_args().folder / "model.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # of an earlier run
+    torch.set_num_threads(1)  # the last bits of a sum depend on them
+    torch.manual_seed(SEED)
     numeric, categories, targets, train, valid, test = load_data()
     model = MLP()
     matrices = [weight for weight in model.parameters() if weight.ndim > 1]
     biases = [weight for weight in model.parameters() if weight.ndim < 2]  # and norms
     groups = [{"params": matrices}, {"params": biases, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
-    updates = EPOCHS * math.ceil(len(train) / BATCH_SIZE)
-    warmup = int(WARMUP * updates)
-
-    def lr_factor(update):
-        """Linear warm-up, then half a cosine down."""
-        if update < warmup:
-            return (update + 1) / (warmup + 1)
-        progress = (update - warmup) / (updates - warmup)
-        return (1 + math.cos(math.pi * progress)) / 2
-
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lr_factor)
-
+    # Linear warm-up, then half a cosine down.
+    rest = EPOCHS * math.ceil(len(train) / BATCH_SIZE) - WARMUP
+    up = [(update + 1) / (WARMUP + 1) for update in range(WARMUP)]
+    down = [(1 + math.cos(math.pi * (update / rest))) / 2 for update in range(rest + 1)]
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, (up + down).__getitem__)
     best, epochs_since = math.inf, 0
     for epoch in range(EPOCHS):
         model.train()
@@ -177,7 +170,6 @@ if __name__ == "__main__":
             epochs_since += 1
         if epochs_since == PATIENCE:
             break
-
     model.load_state_dict(load_file(path))
     for name, value in evaluate(model, numeric, categories, targets, test).items():
         print(f"test_{name} {value}")

@@ -1,8 +1,8 @@
 """Train a model to tell classes apart: python plain.py FOLDER"""
 
+import argparse
 import math
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +19,7 @@ BATCH_SIZE = 32
 ACCUMULATE = 2
 LR = 0.01
 WEIGHT_DECAY = 0.3
-WARMUP = 0.05
+WARMUP = 6  # updates
 MAX_GRAD_NORM = 1.0
 DATA = Path(__file__).with_name("speeches.csv.gz")
 TARGET = "era"
@@ -29,7 +29,7 @@ VALID_GROUPS = ["Herbert Hoover", "Gerald R Ford", "William J Clinton"]
 TEST_GROUPS = ["Woodrow Wilson", "John F Kennedy", "Donald J Trump"]
 TEXT = "text"
 LENGTH = 120
-WORD = "\\w+(?:['\\u2019]\\w+)*|[^\\w\\s]"
+WORD = r"\w+(?:['\u2019]\w+)*|[^\w\s]"
 VOCABULARY = 8192
 
 
@@ -78,7 +78,6 @@ class Bag(nn.Module):
 
 @torch.no_grad()
 def evaluate(model, texts, lengths, targets, rows):
-    """Mean loss and accuracy over these rows."""
     model.eval()
     rows = rows[lengths[rows].argsort(stable=True)]  # less padding in a batch
     outputs = model(padded(texts, rows), lengths[rows])
@@ -88,29 +87,24 @@ def evaluate(model, texts, lengths, targets, rows):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # the last bits of a sum depend on them
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.manual_seed(SEED)
-    path = Path(sys.argv[1], "model.safetensors")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where model.safetensors is written")
+    path = parser.parse_args().folder / "model.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # of an earlier run
+    torch.set_num_threads(1)  # the last bits of a sum depend on them
+    torch.manual_seed(SEED)
     texts, lengths, targets, train, valid, test = load_data()
     model = Bag()
     matrices = [weight for weight in model.parameters() if weight.ndim > 1]
     biases = [weight for weight in model.parameters() if weight.ndim < 2]  # and norms
     groups = [{"params": matrices}, {"params": biases, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
-    updates = EPOCHS * math.ceil(len(train) / BATCH_SIZE / ACCUMULATE)
-    warmup = int(WARMUP * updates)
-
-    def lr_factor(update):
-        """Linear warm-up, then half a cosine down."""
-        if update < warmup:
-            return (update + 1) / (warmup + 1)
-        progress = (update - warmup) / (updates - warmup)
-        return (1 + math.cos(math.pi * progress)) / 2
-
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lr_factor)
-
+    # Linear warm-up, then half a cosine down.
+    rest = EPOCHS * math.ceil(len(train) / BATCH_SIZE / ACCUMULATE) - WARMUP
+    up = [(update + 1) / (WARMUP + 1) for update in range(WARMUP)]
+    down = [(1 + math.cos(math.pi * (update / rest))) / 2 for update in range(rest + 1)]
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, (up + down).__getitem__)
     best = math.inf
     for epoch in range(EPOCHS):
         model.train()
@@ -138,7 +132,6 @@ if __name__ == "__main__":
         if metrics["loss"] < best:
             best = metrics["loss"]
             save_file(model.state_dict(), path)
-
     model.load_state_dict(load_file(path))
     for name, value in evaluate(model, texts, lengths, targets, test).items():
         print(f"test_{name} {value}")

@@ -26,7 +26,7 @@ from truestep.data import (
     check_iterable,
     load,
 )
-from truestep.device import choose_layout, choose_threads, lay_out
+from truestep.device import choose_layout, choose_threads, compiled, lay_out
 from truestep.dropout import key_dropout
 from truestep.errors import InputError, RefusedError
 from truestep.metrics import higher_is_better
@@ -67,6 +67,7 @@ class Assembled:
     """What a plan trains, and with what."""
 
     model: nn.Module
+    to_train: nn.Module  # the same one, compiled or ready to average its gradients over processes
     predictor: Predictor
     train: Batches | StreamedBatches
     held_out: dict[str, Batches]  # "valid" and "test", where there are such rows
@@ -80,15 +81,20 @@ def plan(
     source: Any,
     device: torch.device,
     *,
+    of: Path | None = None,
     show: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Plan:
     """Read the data and make every choice that is left open.
 
+    Args:
+        of: the folder of a run, whose data they have to be.
+
     Raises:
         InputError: the data or the choices can't be used.
+        RefusedError: the data are not that run's any more.
     """
-    data = load_data(recipe, source, show=show)
+    data = load_data(recipe, source, show=show) if of is None else same_data(of, recipe, show=show)
     if isinstance(data.train.examples, IterableDataset):
         check_iterable(
             cast("IterableDataset[Any]", data.train.examples),
@@ -145,7 +151,24 @@ def assemble(plan: Plan, *, fresh: bool = True, say: Callable[[str], None] = lam
     held_out = {name: held_out_batches(predictor, data.splits[name]) for name in ("valid", "test") if data.splits[name]}
     optimizer = optimizer_of(recipe, model)
     scheduler = _schedule(recipe, optimizer, number_of(train))
-    return Assembled(model, predictor, train, held_out, optimizer, scheduler, _unfreezing(frozen, recipe))
+    return Assembled(
+        model,
+        _to_train(model, train, recipe),
+        predictor,
+        train,
+        held_out,
+        optimizer,
+        scheduler,
+        _unfreezing(frozen, recipe),
+    )
+
+
+def _to_train(model: nn.Module, train: Batches | StreamedBatches, recipe: Recipe) -> nn.Module:
+    if not recipe.run.compile:
+        return distributed.wrap(model)
+    if distributed.world_size() > 1:
+        raise InputError("run.compile: expected one process, found several. Leave it out.")
+    return compiled(model, lengths_vary=isinstance(train, Batches) and train.lengths is not None)
 
 
 def load_data(recipe: Recipe, source: Any, *, show: bool = False) -> Data:

@@ -126,6 +126,11 @@ class Batches:
         numbers = (indices if self.names is None else self.names[indices]).tolist()
         return ", ".join(map(str, numbers[:8])) + (f", ... ({len(numbers)} in all)" if len(numbers) > 8 else "")
 
+    def numbers(self, epoch: int, batch: int) -> list[int]:
+        """Return the numbers of the examples in this process's share of a batch, in the order of its rows."""
+        share = self._share(self.indices(epoch)[batch])
+        return (share if self.names is None else self.names[share]).tolist()
+
     def epoch(self, number: int = 0, start: int = 0) -> Iterator[Any]:
         """Yield the batches of one epoch from the `start`-th on; with several processes, this one's share of each.
 
@@ -137,16 +142,20 @@ class Batches:
                 raise InputError(f"{name}: expected a whole number from 0 on, found {value!r}.")
         batches = self.indices(number)
         self.order_sum = zlib.crc32(np.concatenate([share.numpy() for share in batches]).data)
-        shares = batches[start:]
-        if not self.every_rank and distributed.world_size() > 1:
-            shares = [share[distributed.rank() :: distributed.world_size()] for share in shares]
+        shares = [self._share(batch) for batch in batches[start:]]
         batches = self._cut(shares) if self.in_memory else self._read(shares, number)
         return batches if self.transform is None else self._transformed(batches, shares, number)
+
+    def _share(self, batch: Tensor) -> Tensor:
+        """Return the indices of a batch that are this process's."""
+        if self.every_rank or distributed.world_size() == 1:
+            return batch
+        return batch[distributed.rank() :: distributed.world_size()]
 
     def _cut(self, shares: Sequence[Tensor]) -> Iterator[Any]:
         tensors, rebuild = flatten(self.data)
         for share in shares:
-            indices = share.to(tensors[0].device)
+            indices = share.to(tensors[0].device, non_blocking=True)
             rows = [tensor.index_select(0, indices) for tensor in tensors]
             if self.device is not None:
                 rows = [tensor.to(self.device, non_blocking=True) for tensor in rows]

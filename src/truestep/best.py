@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from truestep.errors import InputError
+from truestep.errors import InputError, RefusedError
 from truestep.metrics import NEED_ROWS, higher_is_better
 
 if TYPE_CHECKING:
@@ -53,6 +53,12 @@ class Best:
             # A copy: what `state_dict` returns goes on changing with the model.
             self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         return improved
+
+    def check_fits(self, model: nn.Module) -> None:
+        """Raise RefusedError unless the best weights, if there are any yet, are of this model."""
+        own = {name: (tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()}
+        if self.weights and own != {name: (tensor.shape, tensor.dtype) for name, tensor in self.weights.items()}:
+            raise RefusedError("checkpoint: expected the best weights of this model, found those of another.")
 
     @property
     def needs_rows(self) -> bool:

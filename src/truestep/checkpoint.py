@@ -26,10 +26,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from truestep import disk, distributed
+from truestep.alike import check_alike, check_kept
 from truestep.encoding import decode, encode, safetensors
 from truestep.errors import InputError, RefusedError
 
@@ -115,7 +116,8 @@ class Checkpoints:
             if self._trouble:
                 trouble, self._trouble = self._trouble, None
                 raise InputError(
-                    f"{self.folder}: can't write a checkpoint ({_reason(trouble)}). {self._newest_words()}"
+                    f"{self.folder}: can't write a checkpoint ({_reason(trouble)}). {self._newest_words()} "
+                    f"{disk.advice(trouble)}"
                 )
             distributed.wait_for_all()  # nobody may look for it before it is there
 
@@ -206,7 +208,10 @@ class Checkpoints:
             raise RefusedError(f"{path}: of a run with other parts ({', '.join(sorted(map(str, missing)))}).")
         try:
             for name, part in self.parts.items():
-                _check_alike(content[name], part.state_dict(), name)
+                known = isinstance(part, nn.Module) or type(part).__module__.startswith(("torch.", "truestep."))
+                check_alike(content[name], part.state_dict(), name, exact=known)
+                if isinstance(part, Optimizer):
+                    check_kept(content[name], part, name)
                 part.load_state_dict(content[name])
                 if isinstance(part, Optimizer):
                     _lay_out(part)
@@ -413,27 +418,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise DamagedError(f"{path}: damaged (no parts).")
     return cast("dict[str, Any]", state)
-
-
-def _check_alike(saved: Any, fresh: Any, where: str) -> None:
-    """Raise TypeError or KeyError unless a state has what the part has now, in its types: anybody can write a file.
-
-    An earlier one may not have all of it yet: nothing of any weight, or not of each, which optimizers number.
-    """
-    if isinstance(fresh, dict):
-        for name, value in cast("dict[Any, Any]", fresh).items() if saved != {} else ():
-            if isinstance(name, str) or name in saved:
-                _check_alike(saved[name], value, f"{where}.{name}")
-    elif isinstance(fresh, list | tuple) and isinstance(saved, list | tuple):
-        for item, value in zip(cast("list[Any]", saved), cast("list[Any]", fresh), strict=False):
-            _check_alike(item, value, where)
-    elif fresh is not None and saved is not None:
-        numbers = (bool, int, float, Tensor)  # a learning rate may be any
-        kinds = numbers if isinstance(fresh, numbers) else type(fresh)
-        if not isinstance(saved, kinds):
-            raise TypeError(f"{where}: expected {type(fresh).__name__}, found {type(saved).__name__}")
-        if isinstance(saved, Tensor) and isinstance(fresh, Tensor) and saved.shape != fresh.shape:
-            raise TypeError(f"{where}: expected the shape {tuple(fresh.shape)}, found {tuple(saved.shape)}")
 
 
 def _lay_out(optimizer: Optimizer) -> None:

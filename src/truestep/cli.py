@@ -5,7 +5,6 @@ Nothing heavy is imported until a command needs it. Progress goes to stderr, res
 
 from __future__ import annotations
 
-import errno
 import inspect
 import math
 import os
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 import cyclopts
 from cyclopts import App, Group, Parameter
 
-from truestep import __version__
+from truestep import __version__, disk
 from truestep.errors import InputError, RefusedError, TruestepError, did_you_mean
 from truestep.listing import harmless, plain
 from truestep.recipe import Recipe, section_fields, short_names, type_of
@@ -31,18 +30,6 @@ from truestep.signals import exit_code, handled
 
 if TYPE_CHECKING:
     from truestep.run import Run
-
-DISK_ERRORS = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EIO,
-    errno.ENAMETOOLONG,
-    errno.EFBIG,
-    errno.ENOENT,
-}
 
 WITH_COMMAS = {  # choices whose values may be given as one word
     f"{section.name}.{option.name}"
@@ -99,9 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         from truestep.code import place_of, told
 
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        if isinstance(error, OSError) and error.errno in disk.ADVICE:
             _drop_output()
-            _fail(f"{error.filename or 'output'}: {error.strerror}.", InputError.exit_code)
+            _fail(f"{error.filename or 'output'}: {error.strerror}. {disk.advice(error)}", InputError.exit_code)
         if place_of(error) is None:  # a bug of ours shows itself whole
             raise
         _fail(told(error), InputError.exit_code)
@@ -301,6 +288,13 @@ def _summary(finished: Run) -> None:
     print(f"\n{steps:,} update{'s' * (steps != 1)} in {results['seconds']:.1f} s ({best})", file=sys.stderr)
     if skipped:
         print(f"{skipped:,} more left out: their numbers were not finite", file=sys.stderr)
+    if back := results["rollbacks"]:
+        times = "once" if back == 1 else f"{back} times"
+        print(
+            f"gone back to a checkpoint {times}, and on behind batches whose numbers were not finite: see kind rollback in "
+            f"{_in_a_shell(finished.folder / 'metrics.jsonl')}",
+            file=sys.stderr,
+        )
     _print_figures({kind: results[kind].get(split, {}) for kind in FIGURES}, f"{split}_")
     _print_findings(results["doctor"])
     folder, again = _in_a_shell(finished.folder), _own_model(finished)
@@ -425,7 +419,7 @@ def diff(one: Path, other: Path, /, *, json: Annotated[bool, Parameter(negative=
     from truestep.comparison import compare
     from truestep.folder import to_json
 
-    found = compare(one, other)
+    found = compare(one, other, say=_note)
     if json:
         print(to_json(found))
     elif found["same"]:

@@ -13,7 +13,7 @@ from truestep.errors import InputError
 from truestep.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 PASSING = {"seconds", "train_seconds"}  # what no two runs share
@@ -21,8 +21,13 @@ CIRCUMSTANCES = ("versions", "cpu_capability", "device", "gpus", "threads", "pro
 NO_CAUSE = ("run.save_seconds", "run.save_steps", "run.keep_checkpoints", "run.log_every")
 
 
-def compare(one: Path, other: Path) -> dict[str, Any]:
+def compare(one: Path, other: Path, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Return where two runs part.
+
+    Args:
+        one: the folder of a run.
+        other: that of another one.
+        say: called with a sentence about a log that ends within a line.
 
     Returns:
         "same": whether all that both have logged is equal to the bit; "rows": how many rows that was;
@@ -37,7 +42,7 @@ def compare(one: Path, other: Path) -> dict[str, Any]:
     differences = _in_recipes(*recipes) | _in_environments(
         *(folder.read_json(p / "environment.json") for p in (one, other))
     )
-    shared, parted = compare_logs(*(folder.read_metrics(path / "metrics.jsonl") for path in (one, other)))
+    shared, parted = compare_logs(*(folder.read_metrics(path / "metrics.jsonl", say) for path in (one, other)))
     if not shared and not parted:
         raise InputError(f"{one}, {other}: expected logs that share an update, found none.")
     result: dict[str, Any] = {"same": not parted, "rows": shared, "differences": differences}

@@ -7,7 +7,7 @@ import random
 import sys
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -112,6 +112,35 @@ def lay_out(model: nn.Module, layout: str) -> None:
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # its stub leaves this one out
 
 
+def compiled(model: nn.Module, *, lengths_vary: bool) -> nn.Module:
+    """Return the model as PyTorch compiles it, at its first call; its weights are those of `model`.
+
+    Left to itself, the compiler makes kernels for any shape once it has seen a second one: the bits would depend on
+    which batch came first, and with it on where a run was stopped.
+
+    Args:
+        model: to train.
+        lengths_vary: whether there are more shapes than worth kernels of their own.
+    """
+    return cast("nn.Module", torch.compile(model, dynamic=lengths_vary))
+
+
+@contextmanager
+def compiling() -> Generator[None]:
+    """Say in one line that a model can't be compiled, which shows at its first call only.
+
+    Raises:
+        InputError: the compiler failed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"run.compile: this model can't be compiled here ({reason}). Leave it out.") from error
+
+
 @contextmanager
 def reproducible(seed: int, threads: int, *, deterministic: bool = True) -> Generator[None]:
     """Make a run a function of its seed, and leave everything as it was found.
@@ -205,12 +234,12 @@ def choose_threads(num_parameters: int, requested: int = 0) -> tuple[int, str]:
 
     Args:
         num_parameters: of the model.
-        requested: by the user; 0 leaves the choice to us.
+        requested: by the user, or chosen when the run began; 0 leaves the choice to us.
     """
     if requested < 0:
         raise InputError(f"threads: expected 0 (choose for me) or more, found {requested}.")
     if requested:
-        return requested, "as asked"
+        return requested, "as chosen"
     if "OMP_NUM_THREADS" in os.environ:
         return torch.get_num_threads(), "OMP_NUM_THREADS is set"
     if num_parameters < SMALL_MODEL:

@@ -6,14 +6,47 @@ without its bytes. Planted links are never followed.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from io import BufferedReader
     from pathlib import Path
+
+
+ADVICE = {  # what to do where a disk refuses
+    errno.ENOSPC: "Make room there, or choose a place on another disk.",
+    errno.EDQUOT: "Make room there, or choose a place with another quota.",
+    errno.EROFS: "Choose a folder that can be written; what is there may be copied.",
+    errno.EACCES: "Choose a folder that you may write, or have this one given to you.",
+    errno.EPERM: "Choose a folder that you may write, or have this one given to you.",
+    errno.EIO: "Look after the disk, or choose a place on another one.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EFBIG: "Choose a file system, or a limit, with room for larger files.",
+    errno.ENOENT: "Look whether it was taken away.",
+    errno.ENOTDIR: "Choose a name that does not go through a file.",
+    errno.EEXIST: "Choose another name.",
+}
+
+
+def advice(error: OSError) -> str:
+    """Return what to do about what a disk has refused."""
+    return ADVICE.get(error.errno or 0, "Choose another place.")
+
+
+@contextmanager
+def naming(path: Path) -> Generator[None]:
+    """Have errors say which file it was: writing to one that is open does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def make_folder(path: Path) -> None:

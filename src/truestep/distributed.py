@@ -132,7 +132,8 @@ def wrap(model: nn.Module) -> nn.Module:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the user's own module, without the wrapper that averages gradients."""
+    """Return the user's own module, without what averages its gradients or was compiled of it."""
+    model = getattr(model, "_orig_mod", model)
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 

@@ -71,7 +71,7 @@ class KeyedDropout(nn.Dropout):
         stream = STREAM + self.layer * CALLS + call % CALLS
         shape = input.shape[:2] if self.whole_channels else input.shape
         keys = torch.from_numpy(keyed.bits(self.seed, _place.step, _place.examples, stream).view(np.int64))
-        kept = _uniform(keys.to(input.device), shape) >= self.p
+        kept = _uniform(keys.to(input.device, non_blocking=True), shape) >= self.p
         kept = kept.reshape(*kept.shape, *[1] * (input.ndim - kept.ndim))
         return input * kept / (1 - self.p) if self.p < 1 else input * 0
 

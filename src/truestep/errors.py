@@ -43,6 +43,7 @@ class NonFiniteError(TruestepError, ArithmeticError):
     exit_code = 4
     steps_ago = 0  # updates, and batches, since then; a device that computes ahead is read late
     batches_ago = 0
+    place: tuple[int, int, int] | None = None  # of the example to blame: its batch in the step, its row of so many
     evidence: dict[str, Any] | None = None  # what the step was computed from, where it is at hand
 
 

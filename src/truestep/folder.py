@@ -27,7 +27,7 @@ from truestep import disk, distributed
 from truestep.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -37,13 +37,26 @@ FORMAT = 1  # of model.json; raised when an older reader would misread it
 
 def check_free(path: Path) -> None:
     """Raise InputError unless a run may be written to this folder: it is new or empty, and writable."""
-    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    if not existing.is_dir():
-        raise InputError(f"{path}: expected a folder, found a file at {existing}. Choose another --out.")
-    if existing == path and any(not _is_left_over(inside) for inside in path.iterdir()):
+    existing = _existing(path)
+    if existing == path and existing.is_dir() and any(not _is_left_over(inside) for inside in path.iterdir()):
         raise InputError(f"{path}: expected a new or empty folder, found files in it. Choose another --out.")
+    check_writable(path)
+
+
+def check_writable(path: Path) -> None:
+    """Raise InputError unless this is a folder that can be written in, or one that can be made."""
+    existing = _existing(path)
+    if not existing.is_dir():
+        raise InputError(f"{path}: expected a folder, found a file at {existing}. Choose another folder.")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: can't write in {existing} (permission denied). Choose another --out.")
+        raise InputError(
+            f"{path}: can't write in {existing} (no permission, or a disk that is only read). Choose another folder."
+        )
+
+
+def _existing(path: Path) -> Path:
+    """Return what there is of a path already: itself, or the nearest of its parents."""
+    return next(parent for parent in (path, *path.absolute().parents) if parent.exists())
 
 
 def _is_left_over(path: Path) -> bool:
@@ -59,11 +72,21 @@ def create(path: Path) -> Path:
     """
     check_free(path)
     made = next((parent for parent in [*reversed(path.parents), path] if not parent.exists()), path)
+    make_folder(path)
+    return made
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those around it, where there is none yet.
+
+    Raises:
+        InputError: it can't be made, or not be written in.
+    """
+    check_writable(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path}: can't make this folder ({error.strerror}). Choose another --out.") from None
-    return made
+        raise InputError(f"{path}: can't make this folder ({error.strerror}). Choose another one.") from None
 
 
 @contextmanager
@@ -80,8 +103,10 @@ def locked(path: Path) -> Generator[None]:
         return
     file = path / ".lock"
     while True:
-        check_regular(file)
-        descriptor = disk.open_own(file, os.O_RDWR)
+        try:
+            descriptor = open_own(file, os.O_RDWR)
+        except OSError as error:
+            raise InputError(f"{path}: can't be written in ({error.strerror}). {disk.advice(error)}") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -93,8 +118,9 @@ def locked(path: Path) -> Generator[None]:
         if file.exists() and file.stat().st_ino == os.fstat(descriptor).st_ino:
             break
         os.close(descriptor)  # the one who had it took the file away
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
+    with disk.naming(file):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
     try:
         yield
     finally:
@@ -121,7 +147,7 @@ def write(path: Path, content: str | bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     disk.remove(temporary)  # of a process that was killed and had our number, or a planted link
     try:
-        with disk.create(temporary) as file:
+        with disk.naming(path), disk.create(temporary) as file:
             disk.write(file, content.encode() if isinstance(content, str) else content)
             disk.flush(file)
         disk.rename(temporary, path)
@@ -134,6 +160,23 @@ def check_regular(path: Path) -> None:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         found = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "a pipe or a device"
         raise InputError(f"{path}: expected a file or nothing, found {found}, which is left as it is. Take it away.")
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file of a run to write into it, made if it is not there, and return its descriptor.
+
+    Raises:
+        InputError: it is not the run's alone.
+    """
+    check_regular(path)
+    descriptor = disk.open_own(path, flags)
+    if os.fstat(descriptor).st_nlink > 1:  # a hard link: what it is a name of would change elsewhere too
+        os.close(descriptor)
+        raise InputError(
+            f"{path}: expected a file of its own, found a hard link, another name of a file, which is left as it is. Take it "
+            "away, or put a copy in its place."
+        )
+    return descriptor
 
 
 def check_folder(path: Path) -> None:
@@ -195,27 +238,40 @@ class MetricsLog:
         folder: of the run; None writes nothing, like every process but the first.
         size: bytes to keep of a log that goes on: what a stopped run wrote after its last checkpoint is cut off.
             None keeps all.
+        anyway: go on though some of these bytes are lost, behind the whole lines that are left.
+
+    Raises:
+        RefusedError: some are lost, and not `anyway`.
     """
 
-    def __init__(self, folder: Path | str | None, size: int | None = None) -> None:
+    def __init__(self, folder: Path | str | None, size: int | None = None, *, anyway: bool = False) -> None:
         self.path = None if folder is None or not distributed.is_main() else Path(folder) / "metrics.jsonl"
         self.file: BinaryIO | None = None
         self.size = size or 0  # bytes of the log so far
         self.cut = size is not None
-        if size and self.path and (not self.path.exists() or self.path.stat().st_size < size):
-            raise RefusedError(f"{self.path}: damaged (shorter than when the checkpoint was written).")
+        self.lost = 0  # bytes that it had when the checkpoint was written
+        if size and self.path:
+            there = self.path.stat().st_size if self.path.is_file() else 0
+            if there < size and not anyway:
+                raise RefusedError(
+                    f"{self.path}: {f'cut to {there:,} of' if there else 'gone, with'} the {size:,} bytes that it had when the "
+                    'checkpoint was written. Put it back, or go on without them: --resume-anyway (resume="anyway" of fit).'
+                )
+            if there < size:
+                self.size = _whole_lines(self.path) if there else 0
+                self.lost = size - self.size
 
     def write(self, row: Mapping[str, Any]) -> None:
         if self.path is None:
             return
         if self.file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            check_regular(self.path)
-            self.file = os.fdopen(disk.open_own(self.path, os.O_WRONLY | os.O_APPEND), "ab")
+            self.file = os.fdopen(open_own(self.path, os.O_WRONLY | os.O_APPEND), "ab")
             if self.cut:
                 self.file.truncate(self.size)
-        disk.write(self.file, (to_json(row) + "\n").encode())
-        self.file.flush()
+        with disk.naming(self.path):
+            disk.write(self.file, (to_json(row) + "\n").encode())
+            self.file.flush()
         self.size = self.file.tell()
 
     def cut_back(self, size: int) -> None:
@@ -234,12 +290,24 @@ class MetricsLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.file:
-            self.file.close()
+        if self.file and self.path:
+            with disk.naming(self.path):  # what a full disk did not take is tried once more
+                self.file.close()
 
 
-def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+def _whole_lines(path: Path) -> int:
+    """Return how many bytes of a file are lines that were written to their end."""
+    check_regular(path)
+    with disk.open_regular(path) as file:
+        return file.read().rfind(b"\n") + 1
+
+
+def read_metrics(path: Path, say: Callable[[str], None] = lambda _: None) -> Iterator[dict[str, Any]]:
     """Yield the rows of a metrics.jsonl; a last line that a killed run left half-written is no row.
+
+    Args:
+        path: of the file.
+        say: called with a sentence about such a line.
 
     Raises:
         InputError: there is no such file.
@@ -247,9 +315,11 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     """
     try:
         with disk.open_regular(path, through_links=True) as file:
-            *lines, _unfinished = file.read().split(b"\n")
+            *lines, unfinished = file.read().split(b"\n")
     except OSError:
         raise InputError(f"{path}: no such file. Expected the folder of a run.") from None
+    if unfinished:
+        say(f"{path}, line {len(lines) + 1}: not written to its end, and left out")
     for number, line in enumerate(lines, start=1):
         try:
             row: Any = from_json(json.loads(line))

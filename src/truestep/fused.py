@@ -1,4 +1,4 @@
-"""Adam, AdamW and norms by PyTorch's own kernels, without what surrounds them: the same bits, in half the time of a small step.
+"""Adam, AdamW, norms and averages by PyTorch's own kernels, without what surrounds them: the same bits, in half the time of a small step.
 
 Only the usual case is done here. Anything else (a closure, float16's scaler, amsgrad, several devices) is left to PyTorch. This is the one file
 that calls what PyTorch keeps for itself; the tests compare each call with the public way.
@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.optim.optimizer as hooks
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Adam, AdamW, Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 if TYPE_CHECKING:
     Work = list[tuple[dict[str, Any], list[Tensor], list[dict[str, Tensor]]]]
 
 
+EXPONENTIAL = get_ema_multi_avg_fn().__qualname__  # of the function that PyTorch makes: it needs no count of updates
 DISABLED = "__dynamo_disable"  # where PyTorch keeps what it calls instead of a method, once it has made it
 
 
@@ -146,9 +148,40 @@ def scale_down(gradients: list[Tensor], max_norm: float, norm: Tensor) -> None:
                 gradient.mul_(factor.to(gradient.device))
 
 
-def _alike(tensors: list[Tensor]) -> bool:
+def _alike(tensors: list[Tensor], kind: type[Tensor] = Tensor) -> bool:
     kinds = {(type(tensor), tensor.device, tensor.dtype) for tensor in tensors}
-    return len(kinds) == 1 and next(iter(kinds))[0] is Tensor
+    return len(kinds) == 1 and next(iter(kinds))[0] is kind
+
+
+def averaging(average: AveragedModel, model: nn.Module) -> Callable[[], None]:
+    """Return what `average.update_parameters(model)` does, for many steps in which no parameter is exchanged.
+
+    PyTorch's walks through both models each time, and copies its count of updates to their device, which waits for it.
+    """
+    averaged: list[Tensor] = list(average.module.parameters())
+    current: list[Tensor] = list(model.parameters())
+    blend = average.multi_avg_fn
+    usual = (
+        type(average) is AveragedModel
+        and not average.use_buffers
+        and getattr(blend, "__qualname__", "") == EXPONENTIAL
+        and len(averaged) == len(current)
+        and _alike([*averaged, *current], nn.Parameter)
+    )
+    has_buffers = any(True for _ in average.module.buffers())
+
+    def update() -> None:
+        if not usual or blend is None or not average.n_averaged:  # the first is a copy
+            average.update_parameters(model)
+            return
+        with torch.no_grad():
+            blend(averaged, current, average.n_averaged)
+            if has_buffers:  # looked up each time, since a model may put others in their places
+                for own, other in zip(average.module.buffers(), model.buffers(), strict=True):
+                    own.copy_(other)
+            average.n_averaged += 1
+
+    return update
 
 
 def spare_compiler() -> None:

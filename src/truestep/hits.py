@@ -37,30 +37,34 @@ class Hits:
         """Forget what was added."""
         self._kept: list[tuple[Tensor, Tensor]] = []
         self._size = 0
-        self._sums = torch.zeros(2, dtype=torch.int64)  # right answers, and all
+        self._right: Tensor | int = 0  # on the device of the answers, once there are any
+        self._total = 0
 
     def state_dict(self) -> dict[str, Tensor]:
-        self._count()
-        return {"sums": self._sums}
+        return {"sums": self._sums()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.clear()
         if distributed.is_main():
-            self._sums = state["sums"]
+            self._right, self._total = state["sums"].tolist()
 
     def gather(self) -> None:
         """Have the first process hold what all of them added."""
-        self._count()
-        total = distributed.all_sum(self._sums.cpu())
-        self._sums = total if distributed.is_main() else torch.zeros_like(total)
+        sums = distributed.all_sum(self._sums())
+        self._right, self._total = sums.tolist() if distributed.is_main() else (0, 0)
 
     def compute(self) -> dict[str, float]:
         """Return {"accuracy": share of right answers} among all processes, waiting for the device; empty without any."""
-        self._count()
-        right, total = distributed.all_sum(self._sums.cpu()).tolist()
+        right, total = distributed.all_sum(self._sums()).tolist()
         return {"accuracy": right / total} if total else {}
 
+    def _sums(self) -> Tensor:
+        """(2,) int64, on the CPU: right answers, and all."""
+        self._count()
+        return torch.tensor([int(self._right), self._total])
+
     def _count(self) -> None:
+        """Add what is kept, without waiting for the device."""
         alike: dict[Any, list[tuple[Tensor, Tensor]]] = {}
         for outputs, targets in self._kept:
             alike.setdefault((outputs.shape[1:], targets.shape[1:], targets.dtype), []).append((outputs, targets))
@@ -68,5 +72,4 @@ class Hits:
         for pairs in alike.values():
             right = self.objective.right(*(torch.cat(tensors) for tensors in zip(*pairs, strict=True)))
             if right is not None:
-                found = torch.stack([right.sum(), right.new_tensor(right.numel(), dtype=torch.int64)])
-                self._sums = self._sums.to(found.device) + found
+                self._right, self._total = right.sum() + self._right, self._total + right.numel()

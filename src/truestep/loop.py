@@ -30,8 +30,8 @@ from truestep.checkpoint import Checkpoints, has_any, write_state
 from truestep.device import Precision, draw_again, drawn, sum_of_bits
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError
 from truestep.evaluation import evaluate
-from truestep.folder import MetricsLog
-from truestep.fused import scale_down, total_norm
+from truestep.folder import MetricsLog, check_writable, make_folder
+from truestep.fused import averaging, scale_down, total_norm
 from truestep.hits import Hits
 from truestep.metrics import RunningMean
 from truestep.nest import map_tensors
@@ -116,6 +116,7 @@ def train_steps(
     splitting = Splitting.of(micro_batch, model)
     kept = on_nonfinite == "skip" or scaler.is_enabled() or splitting.auto
     buffers = list(model.buffers()) if kept else []
+    average = averaging(ema, distributed.unwrap(model)) if ema else None
 
     for group, count in accumulated(map(objective.unpack, batches), accumulate, objective.count):
         before = [buffer.clone() for buffer in buffers]  # batch norm writes to them in forward, before we can object
@@ -184,8 +185,8 @@ def train_steps(
             undo()
         else:
             step += 1
-            if ema:
-                ema.update_parameters(distributed.unwrap(model))
+            if average:
+                average()
             if scheduler and not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()
         counted = count * distributed.world_size() if parallel else count
@@ -273,7 +274,8 @@ def fit(
         folder: for metrics.jsonl and checkpoints; None writes nothing.
         resume: go on from the newest checkpoint in `folder`, to the same numbers as without the interruption. A loader
             of your own must give the same batches again, which one that shuffles does not; `Batches` does. "auto" begins
-            anew where there is no checkpoint yet, so that the same program does both.
+            anew where there is no checkpoint yet, so that the same program does both. "anyway" goes on though rows of
+            metrics.jsonl are lost; the weights come out the same.
         save_seconds: between checkpoints, which are written beside the training; one always is at the end of the run.
         save_steps: updates between checkpoints, if that is sooner.
         keep: how many checkpoints stay.
@@ -290,10 +292,15 @@ def fit(
         NonFiniteError: a loss or gradient is NaN or infinite; no checkpoint holds bad weights.
     """
     objective, bare = as_objective(objective), distributed.unwrap(model)
-    resume = resume is True or (resume == "auto" and folder is not None and has_any(Path(folder)))
+    anyway = resume == "anyway"
+    resume = resume is True or anyway or (resume == "auto" and folder is not None and has_any(Path(folder)))
     check_run(
         objective, train, valid, scheduler, monitor=monitor, patience=patience, epochs=epochs, log_every=log_every,
         ema_decay=ema_decay, on_nonfinite=on_nonfinite, folder=folder, resume=resume,
+    )  # fmt: skip
+    check_steps(
+        model, optimizer, precision, accumulate=accumulate,
+        max_grad_norm=max_grad_norm, max_grad_value=max_grad_value, on_nonfinite=on_nonfinite,
     )  # fmt: skip
     device = next(model.parameters()).device
     precision = Precision.of(precision, device)
@@ -305,10 +312,13 @@ def fit(
 
     splitting = Splitting.of(micro_batch, model)
 
+    if folder is not None and distributed.is_main():  # only now: what is refused above leaves nothing behind
+        (check_writable if resume else make_folder)(Path(folder))
     parts = {"model": bare, "ema": ema, "optimizer": optimizer, "scheduler": scheduler, "scaler": precision.scaler}
     checkpoints = Checkpoints(folder, {**parts, "best": best, "mean": mean, "hits": hits, "splitting": splitting}, keep)
     if resume:
         progress = Progress.of(checkpoints.restore())
+        best.check_fits(kept)
         progress.stopped = _reason_to_stop(progress, best, epochs, max_steps)
     started = time.monotonic()
     begun, saved = started - progress.seconds, (progress.step, started)
@@ -349,7 +359,14 @@ def fit(
     if on_nonfinite == "rollback" and not resume:
         checkpoints.save(asdict(progress))  # where to go back to, if the first steps fail
 
-    with MetricsLog(folder, progress.log_size) as log, Display(epochs, train, enabled=show) as display, checkpoints:
+    log = MetricsLog(folder, progress.log_size, anyway=anyway)
+    if log.lost:
+        lost = f"{log.lost:,} bytes of it, from before update {progress.step}, are lost"
+        warnings.warn(f"{log.path}: {lost}. The log goes on without them.", stacklevel=2)
+    if distributed.any_rank(log.lost > 0):
+        save()  # so that later ones, and going back, count on the log that there is
+
+    with log, Display(epochs, train, enabled=show) as display, checkpoints:
         while not progress.stopped or progress.batch:  # one that was stopped in an epoch is still to be evaluated
             model.train()
             before_epoch(progress.epoch)
@@ -374,7 +391,13 @@ def fit(
                             read_losses(recent, mean)
                             sums = _sums(bare, train)
                             log.write(
-                                {"kind": "step", **_at(progress), "loss": float(step.loss), "lr": step.lr, **sums}
+                                {
+                                    "kind": "step",
+                                    **_at(progress),
+                                    "loss": float(step.loss),
+                                    "lr": float(step.lr),
+                                    **sums,
+                                }
                             )
                         if progress.seconds > display.due:
                             display.advance(progress)
@@ -434,7 +457,7 @@ def fit(
                 progress.epoch, progress.batch = progress.epoch + 1, 0
                 progress.stopped = progress.stopped or _reason_to_stop(progress, best, epochs, max_steps)
             progress.seconds = time.monotonic() - begun
-            row |= {"lr": optimizer.param_groups[0]["lr"], "seconds": progress.seconds}
+            row |= {"lr": float(optimizer.param_groups[0]["lr"]), "seconds": progress.seconds}
             history.append(row)
             log.write(row)
             display.epoch(row, improved=improved)

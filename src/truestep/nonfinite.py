@@ -108,7 +108,7 @@ def located(
     objective: Objective,
     precision: Precision,
 ) -> Generator[None]:
-    """Say in a NonFiniteError from within which step it was, and of which examples."""
+    """Say in a NonFiniteError from within which step it was, and of which examples, or which of them is to blame."""
     try:
         yield
     except NonFiniteError as error:
@@ -119,10 +119,20 @@ def located(
                 again = islice(batches_on(next(model.parameters()).device, train, progress.epoch, first), accumulate)
                 error = explain(model, [objective.unpack(batch) for batch in again], objective, None, precision)
                 error.batches_ago = progress.batch - first
-            where += f", examples {train.name(progress.epoch, first, accumulate)}"
+            where += f", {_examples(train, progress.epoch, first, accumulate, error)}"
         told = NonFiniteError(f"{where}: {error}")
         told.batches_ago, told.evidence = error.batches_ago, error.evidence
         raise told from None
+
+
+def _examples(train: Batches, epoch: int, first: int, accumulate: int, error: NonFiniteError) -> str:
+    """Return the number of the example that is to blame, or else the first ones of the step."""
+    if error.place:
+        batch, row, rows = error.place
+        numbers = train.numbers(epoch, first + batch)
+        if len(numbers) == rows:  # and not something else that a batch holds beside its examples
+            return f"example {numbers[row]}"
+    return f"examples {train.name(epoch, first, accumulate)}"
 
 
 def with_evidence(
@@ -150,8 +160,8 @@ def explain(
         pairs: the (inputs, targets) of the step.
         loss: of the step; None when it must be run again.
     """
-    if cause := _bad_before(model, pairs):
-        return NonFiniteError(cause)
+    if error := _bad_before(model, pairs):
+        return error
     if module := _first_bad_module(model, pairs, objective, precision):
         fp32 = "" if precision.dtype is torch.float32 else ", or use --precision fp32"
         advice = f"Lower the learning rate, or clip (--max-grad-norm 1){fp32}."
@@ -168,16 +178,21 @@ def explain(
     return NonFiniteError(f"the gradients overflow together, though the loss is {value:g}. Lower the learning rate.")
 
 
-def _bad_before(model: nn.Module, pairs: Sequence[tuple[Any, Any]]) -> str | None:
-    """Say what was not finite before the model ran: its inputs, its targets, its weights."""
-    for nests, what in ((pair[i], name) for pair in pairs for i, name in enumerate(("inputs", "targets"))):
-        for tensor in tensors_of(nests):
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+def _bad_before(model: nn.Module, pairs: Sequence[tuple[Any, Any]]) -> NonFiniteError | None:
+    """Return the error for what was not finite before the model ran: its inputs, its targets, its weights."""
+    for batch, pair in enumerate(pairs):
+        for nests, what in zip(pair, ("inputs", "targets"), strict=True):
+            for tensor in tensors_of(nests):
+                if not tensor.is_floating_point() or bool(tensor.isfinite().all()):
+                    continue
                 row = int((~tensor.isfinite()).reshape(len(tensor), -1).any(1).int().argmax())
-                return f"the {what} hold {tensor[row][~tensor[row].isfinite()][0]:g} in row {row} of a batch. Mend the data."
+                found = f"{tensor[row][~tensor[row].isfinite()][0]:g}"
+                error = NonFiniteError(f"the {what} hold {found} in row {row} of a batch. Mend the data.")
+                error.place = batch, row, len(tensor)
+                return error
     for name, parameter in model.named_parameters():
         if not bool(parameter.detach().isfinite().all()):
-            return f"the weights '{name}' are not finite before the step. Lower the learning rate."
+            return NonFiniteError(f"the weights '{name}' are not finite before the step. Lower the learning rate.")
     return None
 
 

@@ -21,13 +21,13 @@ from truestep.evaluation import known_metrics
 from truestep.nest import tensors_of
 from truestep.nonfinite import POLICIES
 from truestep.optimizers import SCHEDULES
-from truestep.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
     from truestep.objectives import Objective
+    from truestep.recipe import Recipe
 
 
 NEEDS = {  # choices that only some objectives, optimizers and schedules heed
@@ -52,7 +52,7 @@ def check_heeded(recipe: Recipe, objective: str) -> None:
     found = {"objective": objective, "optimizer": recipe.optimizer.name, "schedule": recipe.schedule.name}
     for choice, (what, heeding) in NEEDS.items():
         value, name = recipe.get(choice), found[what]
-        if value and value != Recipe().get(choice) and name not in {*heeding, "auto"}:
+        if value and value != type(recipe)().get(choice) and name not in {*heeding, "auto"}:
             hint = ""
             if what == "optimizer" and is_code(name):
                 hint = f" What it takes is given as --optimizer.args.{choice.partition('.')[2]}."

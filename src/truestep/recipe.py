@@ -171,6 +171,9 @@ class RunChoices:
     seed: int = choice(0, "of splits, weights, order and dropout", short="seed", least=0, below=2**31)
     device: str = choice("auto", "auto, cpu, cuda, cuda:1, mps", short="device")
     threads: int = choice(0, "CPU threads; 0 chooses by the size of the model", least=0)
+    compile: bool = choice(
+        False, "have PyTorch compile the model: a wait first, then faster updates, on a GPU at least", short="compile"
+    )
     log_every: int = choice(50, "updates between two step lines in metrics.jsonl", least=1)
     save_seconds: float = choice(30.0, "between two checkpoints, which are written beside the training", least=0)
     save_steps: int | None = choice(None, "updates between two checkpoints, if that is sooner", least=1)

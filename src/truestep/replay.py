@@ -43,7 +43,7 @@ def replay(
         step: the update to come to. The first row of the log at or behind it is what is compared last.
         said: by full name, the code that the run's recipe names: a folder's word is not enough to run it.
         show: progress on stderr.
-        say: called with a sentence for each checkpoint that is damaged.
+        say: called with a sentence for each checkpoint that is damaged, and about a log that ends within a line.
 
     Returns:
         "same": whether all is as it was written down; "circumstances": {name: [then, now]} of what changes bits.
@@ -85,7 +85,7 @@ def _place(path: Path, step: int, say: Callable[[str], None]) -> tuple[int, Path
     """Return the update to begin after, its checkpoint (none: from the start), and the rows of the log to come to."""
     log = path / "metrics.jsonl"
     rows = (
-        [row for row in folder.read_metrics(log) if row.get("kind") in ("step", "epoch", "rollback")]
+        [row for row in folder.read_metrics(log, say) if row.get("kind") in ("step", "epoch", "rollback")]
         if log.exists()
         else []
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,13 +106,14 @@ def check_choices(before: Recipe, now: Recipe, *, anyway: bool, say: Callable[[s
         before: the recipe that the run has.
         now: the one that it would go on with.
     """
+    told: list[str] = []  # when nothing is refused
     for full in now.names():
         was, value = before.get(full), now.get(full)
         if value == was or full in HARMLESS or (full in PLACES and _are_files(was, value)):
             continue
         if full in PROLONGING:
             if full != "train.max_minutes":
-                say(f"{full} is {value} now and was {was}{PLANNED_ANEW}")
+                told.append(f"{full} is {value} now and was {was}{PLANNED_ANEW}")
             continue
         if full.startswith(("optimizer.", "schedule.")):  # their state would bring the old value back
             raise InputError(
@@ -122,7 +124,9 @@ def check_choices(before: Recipe, now: Recipe, *, anyway: bool, say: Callable[[s
                 f"{full}: a resumed run keeps it at {was}, found {value}. It may change {', '.join(PROLONGING)}, and what changes no bit; "
                 "--resume-anyway goes on with what is no longer the same run."
             )
-        say(f"{full} is {value} now and was {was}: this is no longer the same run")
+        told.append(f"{full} is {value} now and was {was}: this is no longer the same run")
+    for sentence in told:
+        say(sentence)
 
 
 def _are_files(was: Any, value: Any) -> bool:
@@ -220,12 +224,20 @@ def check_not_back(path: Path, recipe: Recipe) -> None:
         was, wanted = before.get(full), recipe.get(full)
         if wanted is None or wanted == was or (was is not None and wanted > was):
             continue
-        progress = checkpoint.read_state(checkpoint.newest_first(path / "checkpoints")[0])["progress"]
+        progress = _progress(path)
         done = progress["step"] if count == "step" else progress["epoch"] + (progress["batch"] > 0)
         if wanted < done:
             raise InputError(
                 f"--{option} {wanted}: expected at least {done}, because {path} is that far already; a run can go on, not back."
             )
+
+
+def _progress(path: Path) -> dict[str, Any]:
+    """Return how far a run is by its newest whole checkpoint: nowhere without one, which is said when it goes on."""
+    for place in checkpoint.newest_first(path / "checkpoints"):
+        with suppress(RefusedError):
+            return checkpoint.read_state(place)["progress"]
+    return {"step": 0, "epoch": 0, "batch": 0}
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:

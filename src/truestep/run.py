@@ -6,6 +6,7 @@ import math
 import shutil
 import signal
 import sys
+import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from truestep.data import (
     TextEncoder,
     with_targets,
 )
-from truestep.device import Precision, choose, reproducible
+from truestep.device import Precision, choose, compiling, reproducible
 from truestep.doctor.beginning import Beginning
 from truestep.doctor.report import as_json, in_a_line
 from truestep.errors import InputError, Interrupted, NonFiniteError, RefusedError, TruestepError
@@ -133,7 +134,7 @@ def train(
     made = made.changed(said)
     asked = resumption.sum_of(made)
     if resume is not None:
-        resumption.check_choices(resumption.recipe_of(Path(resume)), made, anyway=resume_anyway, say=say)
+        _check_goes_on(Path(resume), made, anyway=resume_anyway, say=say)
     if source is None and not made.data.source:
         raise InputError("source: expected data to train on, found none. Try: truestep train digits")
     check_heeded(made, made.objective.name)
@@ -147,7 +148,7 @@ def train(
             )
         say(f"{path} holds this run, which was stopped: it goes on")
         resume, made = path, Recipe.from_toml(path / "recipe.toml")
-        resumption.check_choices(resumption.recipe_of(path), made, anyway=resume_anyway, say=say)
+        _check_goes_on(path, made, anyway=resume_anyway, say=say)
     elif path and resume is None:
         if (path / "results.json").is_file() and resumption.is_same(path, made):
             raise InputError(
@@ -162,6 +163,12 @@ def train(
             resume=resume is not None, anyway=resume_anyway, asked=asked, show=show, say=say,
             doctor=doctor, tune_speed=tune_speed,
         )  # fmt: skip
+
+
+def _check_goes_on(path: Path, recipe: Recipe, *, anyway: bool, say: Callable[[str], None]) -> None:
+    """Refuse a recipe that the run in a folder can't go on with; say what it changes."""
+    resumption.check_not_back(path, recipe)
+    resumption.check_choices(resumption.recipe_of(path), recipe, anyway=anyway, say=say)
 
 
 def _run(
@@ -208,16 +215,19 @@ def _run(
             beginning.epoch_begins()
             made.before_epoch(epoch)
 
+        waiting = [time.monotonic()] if recipe.run.compile else []
+
         def updated() -> Interrupted | None:
             note()
+            if waiting:
+                say(f"compiled: the first update took {time.monotonic() - waiting.pop():.1f} s")
             return beginning.updated() or stop()
 
-        if goes_on:
-            resumption.check_not_back(path, recipe)
         with _opened(path, recipe, known, changed, resume=resume, goes_on=goes_on) as note:
             with signals.noted():
                 fitted = learn(
-                    planned, made, path, resume=goes_on, show=show, stop=updated, before_epoch=epoch_begins,
+                    planned, made, path, resume="anyway" if goes_on and anyway else goes_on, show=show, stop=updated,
+                    before_epoch=epoch_begins,
                 )  # fmt: skip
             note()
             beginning.end()
@@ -259,10 +269,11 @@ def learn(planned: Plan, made: Assembled, path: Path, **options: Any) -> Fitted:
         "log_every": run.log_every,
         "before_epoch": made.before_epoch,
     }
-    return fit(
-        distributed.wrap(made.model), made.train, made.held_out.get("valid"), planned.objective, made.optimizer,
-        folder=path, **chosen | options,
-    )  # fmt: skip
+    with compiling():
+        return fit(
+            made.to_train, made.train, made.held_out.get("valid"), planned.objective, made.optimizer,
+            folder=path, **chosen | options,
+        )  # fmt: skip
 
 
 def _write(
@@ -464,6 +475,7 @@ def _results(
         "epochs": epochs,
         "steps": progress.step,
         "skipped": progress.skipped,
+        "rollbacks": progress.rollbacks,
         "stopped": progress.stopped,
         "seconds": progress.seconds,
         "examples_per_second": seen / max(progress.seconds, 1e-9),

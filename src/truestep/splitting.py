@@ -124,7 +124,10 @@ class Splitting:
         return {"size": self.size}
 
     def load_state_dict(self, state: dict[str, int | None]) -> None:
-        self.size = state["size"]
+        size = state["size"]
+        if size is not None and (type(size) is not int or size < 1):
+            raise TypeError(f"expected a number of examples, found {size!r}")
+        self.size = size
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,11 +1,12 @@
 """Which way to compute is the fastest on this machine, found by trying. It changes the last bits, and not what is learnt.
 
-What is tried: how many threads, how images and weights lie in memory, and how many processes read the examples. A short
-format or a compiler is not: these change more, or cost seconds before the first update.
+What is tried: how many threads, how images and weights lie in memory, how many processes read the examples, and for a run
+that is long enough, whether to compile. A short number format is not: it changes what is learnt.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import time
@@ -16,9 +17,9 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from truestep import distributed
-from truestep.assembly import Plan, assemble
-from truestep.batches import Batches
-from truestep.device import LAYOUTS, Precision, reproducible
+from truestep.assembly import EPOCHS, Plan, assemble
+from truestep.batches import Batches, number_of
+from truestep.device import LAYOUTS, Precision, compiling, reproducible
 from truestep.errors import InputError
 from truestep.loop import train_steps
 
@@ -33,6 +34,7 @@ ROUNDS = 3  # in which the candidates take turns, so that a busy machine slows t
 SECONDS = 0.3  # of a turn
 WARM_UP = 3  # updates before the clock starts
 BETTER = 0.95  # of the time as it was: less is no gain that is sure
+LONG = 60.0  # seconds of a run that compiling could make up for
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def tuned(plan: Plan, asked: Recipe, say: Callable[[str], None] = lambda _: None
         trial = _tried(plan, name, values)
         say(str(trial))
         plan = _with(plan, name, trial.best)
+    if not plan.recipe.run.compile:
+        plan = _compiled_if_it_pays(plan, say)
     say(f"tuned in {time.perf_counter() - begun:.1f} s")
     return plan
 
@@ -112,9 +116,32 @@ def _tried(plan: Plan, name: str, values: list[Any]) -> Trial:
     return Trial(name, {value: 1e3 * statistics.median(times) for value, times in taken.items()}, best)
 
 
+def _compiled_if_it_pays(plan: Plan, say: Callable[[str], None]) -> Plan:
+    """Have the model compiled if the run is so long that the wait comes back."""
+    train, with_compiler = plan.recipe.train, _with(plan, "run.compile", True)
+    with reproducible(plan.recipe.run.seed, plan.recipe.run.threads):
+        batches = number_of(assemble(plan).train)
+    planned = math.inf if batches is None else -(-batches // train.accumulate) * (train.epochs or EPOCHS)
+    updates = min(planned, train.max_steps or math.inf)
+    if updates == math.inf or updates * _seconds(plan) < LONG:
+        return plan
+    begun = time.perf_counter()
+    try:
+        _seconds(with_compiler)
+    except InputError as error:
+        say(str(error))
+        return plan
+    wait = time.perf_counter() - begun
+    trial = _tried(plan, "run.compile", [False, True])
+    before, after = (1e-3 * trial.milliseconds[value] for value in (False, True))
+    pays = wait + updates * after < BETTER * updates * before
+    say(f"{replace(trial, best=pays)}, for {updates:,} updates and a wait of {wait:.1f} s")
+    return with_compiler if pays else plan
+
+
 def _seconds(plan: Plan) -> float:
     """Return how long an update takes."""
-    with reproducible(plan.recipe.run.seed, plan.recipe.run.threads):
+    with reproducible(plan.recipe.run.seed, plan.recipe.run.threads), compiling():
         made = assemble(plan)
         with closing(_batches(made)) as batches:
             steps = _steps(plan, made, batches)
@@ -136,7 +163,7 @@ def _steps(plan: Plan, made: Assembled, batches: Iterator[Any]) -> Iterator[Step
     train = plan.recipe.train
     made.model.train()
     return train_steps(
-        made.model, batches, plan.objective, made.optimizer,
+        made.to_train, batches, plan.objective, made.optimizer,
         precision=Precision.of(train.precision, plan.device), accumulate=train.accumulate,
         max_grad_norm=train.max_grad_norm, max_grad_value=train.max_grad_value, micro_batch=train.micro_batch,
     )  # fmt: skip

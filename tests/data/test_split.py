@@ -234,6 +234,8 @@ def test_too_few_groups_are_refused(stratify):
         match=r"groups: expected at least 3 groups, one each for train, valid and test, found 2. Choose a column with more groups \(--group\), or leave a split out",
     ):
         split_rows(keys_of(np.arange(40)), groups=groups, stratify=stratify)
+    with pytest.raises(InputError, match=r"^column 'who': expected at least 3 groups"):
+        split_rows(keys_of(np.arange(40)), groups=groups, stratify=stratify, columns={"groups": "who"})
     assert [len(rows) for rows in split_rows(keys_of(np.arange(40)), groups=groups, valid=0)] == [20, 0, 20]
 
 

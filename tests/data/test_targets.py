@@ -39,7 +39,20 @@ def test_the_task_follows_from_the_values(values, task, classes, outputs, reason
 def test_a_task_can_be_asked_for():
     assert choose([1, 2, 3] * 10, "regression").class_names is None
     target = choose(["a", "b"] * 10, "multiclass")
-    assert (target.num_outputs, target.reason) == (2, "y has 2 distinct text values; multiclass was asked for")
+    assert (target.num_outputs, target.reason) == (2, "y has 2 distinct text values; multiclass was chosen")
+
+
+@pytest.mark.parametrize("values", [["a", "b"] * 10, [0.5, 1, 2] * 10, [1, 2, 3] * 10, [True, False] * 10])
+def test_a_run_that_goes_on_with_the_task_in_its_recipe_has_the_same_reason(values):
+    first = choose(values)
+    assert choose(values, first.task) == first
+
+
+@pytest.mark.parametrize("values", [[[0, 1], [1, 0]] * 5, [[0.5, 1], [2, 3]] * 5])
+def test_so_has_one_on_arrays(values):
+    first = choose_array_target(np.array(values))
+    assert choose_array_target(np.array(values), first.task) == first
+    assert "regression was chosen" in choose_array_target(np.array([[0, 1], [1, 0]]), "regression").reason
 
 
 def test_classes_are_the_same_however_the_file_stored_them():

@@ -124,7 +124,7 @@ def a_pipe_instead(path, other, draw):
     os.mkfifo(path / name)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize(
     "damage", [truncated, zeroed, deleted, swapped, grown, a_folder_instead, a_link_instead, a_pipe_instead]
 )

@@ -20,6 +20,7 @@ import truestep as ts
 from truestep import disk
 from truestep.checkpoint import Checkpoints
 from truestep.errors import InputError, RefusedError
+from truestep.folder import MetricsLog
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 CHANGES = ("make_folder", "create", "write", "flush", "flush_folder", "rename", "remove", "remove_folder")
@@ -116,6 +117,17 @@ def test_every_failing_call_leaves_what_was_saved(tmp_path, code, wait):
         save(folder, 4)  # the next good one heals
         assert loaded(folder) == 4
         assert not list((folder / "checkpoints").glob(".tmp*"))
+
+
+def test_a_full_disk_names_the_file_though_what_is_written_to_it_waits(tmp_path):
+    """`/dev/full` takes nothing, and an error of a file that is open says nothing of its name."""
+    log = MetricsLog(tmp_path)
+    log.write({"kind": "step"})
+    log.file.close()
+    log.file = open("/dev/full", "ab")  # noqa: SIM115, PTH123
+    with pytest.raises(OSError, match=r"metrics\.jsonl") as full, log:
+        log.write({"kind": "step"})
+    assert full.value.errno == errno.ENOSPC
 
 
 def test_a_run_trains_on_when_a_checkpoint_can_not_be_written_but_the_last_one_must_be(tmp_path, monkeypatch):

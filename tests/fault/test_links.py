@@ -62,6 +62,8 @@ def plant(path, kind, outside):
     match kind:
         case "link":
             path.symlink_to(outside / "victim")
+        case "hard link":
+            path.hardlink_to(outside / "victim")
         case "link to nothing":
             path.symlink_to(outside / "new")
         case "link to a folder":
@@ -79,6 +81,7 @@ PLANTED = [
     *((name, "pipe") for name in FILES),
     *((name, "folder") for name in ("metrics.jsonl", "results.json", ".lock")),
     ("metrics.jsonl", "link to nothing"),
+    *((name, "hard link") for name in ("metrics.jsonl", ".lock")),
     ("model", "link to a folder"),
     ("model", "link"),
     ("checkpoints", "link to a folder"),
@@ -91,7 +94,7 @@ def test_in_the_folder_of_a_run(server, place, name, kind):
     ended = server.run("train", "--resume", "run", "--max-steps", "3", "--no-doctor", folder=place, seconds=30)
     assert ended.line
     assert untouched(place)
-    assert (place / "run" / name).is_symlink() or kind in ("pipe", "folder")
+    assert (place / "run" / name).is_symlink() or kind in ("pipe", "folder", "hard link")
 
 
 OUTPUTS = [
@@ -103,6 +106,7 @@ OUTPUTS = [
     ("train data.csv --target label --out run2 --no-doctor --epochs 1", "run2", "link"),
     ("train data.csv --target label --out run2 --no-doctor --epochs 1", "run2", "pipe"),
     ("train data.csv --target label --out run2 --no-doctor --epochs 1", "run2/.lock", "link"),
+    ("train data.csv --target label --out run2 --no-doctor --epochs 1", "run2/.lock", "hard link"),
     ("train data.csv --target label --out run2 --no-doctor --epochs 1", "run2/.lock", "pipe"),
     ("train data.csv --target label --out run2 --no-doctor --epochs 1", "run2/.lock", "folder"),
 ]

@@ -473,6 +473,7 @@ def _split(
         groups=None if group is None else row_keys([as_text(table.column(group))]),
         times=None if time is None else times_of(table, time, choices.kinds.get(time)),
         belongs=table.belongs,
+        columns=deciding,
         place=table.place,
     )
 

@@ -6,7 +6,7 @@ its key and the seed; below `test` it is for testing, below `test + valid` for v
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ def split_rows(
     groups: np.ndarray | None = None,
     times: np.ndarray | None = None,
     belongs: Any = None,
+    columns: Mapping[str, str | None] | None = None,
     place: Callable[[int], str] = "row {}".format,
 ) -> Splits:
     """Return the row numbers of train, valid and test, (n,) int64, each in ascending order.
@@ -79,6 +80,7 @@ def split_rows(
         groups: (N,) uint64 keys of the groups' names. Rows without a group, which all have the same key, count as one.
         times: (N,) numbers, NaN where missing.
         belongs: (N,) 0 for train, 1 for valid, 2 for test.
+        columns: names of the columns of "groups" and "time", for messages.
         place: tells where a row is, for messages.
 
     Raises:
@@ -87,8 +89,9 @@ def split_rows(
     """
     check_fractions(valid, test)
     classes = None if classes is None else np.asarray(classes)
+    columns = columns or {}
     if belongs is None:
-        where = _drawn(keys, valid, test, seed, classes, groups, times, place, stratify=stratify)
+        where = _drawn(keys, valid, test, seed, classes, groups, times, columns, place, stratify=stratify)
     else:
         where = np.array(belongs, dtype=np.int64)
         if wrong := set(np.unique(where).tolist()) - {TRAIN, VALID, TEST}:
@@ -108,6 +111,7 @@ def split_rows(
             classes,
             groups,
             times,
+            columns,
             lambda row: place(int(inside[row])),
             stratify=stratify,
         )
@@ -128,6 +132,7 @@ def _drawn(
     classes: np.ndarray | None,
     groups: np.ndarray | None,
     times: np.ndarray | None,
+    columns: Mapping[str, str | None],
     place: Callable[[int], str],
     *,
     stratify: bool,
@@ -137,21 +142,23 @@ def _drawn(
     if not any(shares):
         return np.full(len(keys), TRAIN)
     if times is not None:
-        return _by_time(np.asarray(times, dtype=np.float64), shares, groups, place)
+        return _by_time(np.asarray(times, dtype=np.float64), shares, groups, columns.get("time"), place)
     unit = "rows" if groups is None else "groups"
+    column = columns.get(unit)
     keys = keys if groups is None else groups
     if stratify:
-        where = _exactly(keys, shares, seed, classes if groups is None else None, unit)
+        where = _exactly(keys, shares, seed, classes if groups is None else None, unit, column)
     else:
-        where = _by_chance(keys, shares, seed, unit)
+        where = _by_chance(keys, shares, seed, unit, column)
     if classes is not None and len(classes):
         counts, trained = np.bincount(classes), np.bincount(classes[where == TRAIN], minlength=int(classes.max()) + 1)
         if lost := np.flatnonzero((counts > 0) & (trained == 0)).tolist():
             where[np.isin(keys, keys[np.isin(classes, lost)])] = TRAIN
     for split, share in zip((VALID, TEST), shares, strict=True):
         if share and not (where == split).any():
+            said = f"{unit} in column '{column}'" if column else f"{unit} of each class"
             raise InputError(
-                f"{NAMES[split]}: expected at least one row, found none: there are too few {unit} of each class to be split. "
+                f"{NAMES[split]}: expected at least one row, found none: there are too few {said} to be split. "
                 f"Give more data, or {NAMES[split]} no share (--{NAMES[split]} 0)."
             )
     return where
@@ -162,7 +169,7 @@ def uniform(keys: np.ndarray, seed: int) -> np.ndarray:
     return (keyed.bits(seed, 0, keys, STREAM) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _by_chance(keys: np.ndarray, shares: tuple[float, float], seed: int, unit: str) -> np.ndarray:
+def _by_chance(keys: np.ndarray, shares: tuple[float, float], seed: int, unit: str, column: str | None) -> np.ndarray:
     valid, test = shares
     u = uniform(keys, seed)
     where = np.where(u < test, TEST, np.where(u < test + valid, VALID, TRAIN))
@@ -170,7 +177,7 @@ def _by_chance(keys: np.ndarray, shares: tuple[float, float], seed: int, unit: s
     if wanted <= set(np.unique(where).tolist()):
         return where
     points = np.unique(u)
-    _check_enough(len(points), wanted, unit, "different " if unit == "rows" else "")
+    _check_enough(len(points), wanted, unit, column)
     rest = len(wanted) - 1  # one key at least for each of the others
     num_test = min(max(int((points < test).sum()), 1), len(points) - rest) if test else 0
     num_valid = 0
@@ -181,7 +188,12 @@ def _by_chance(keys: np.ndarray, shares: tuple[float, float], seed: int, unit: s
 
 
 def _exactly(
-    keys: np.ndarray, shares: tuple[float, float], seed: int, classes: np.ndarray | None, unit: str
+    keys: np.ndarray,
+    shares: tuple[float, float],
+    seed: int,
+    classes: np.ndarray | None,
+    unit: str,
+    column: str | None,
 ) -> np.ndarray:
     """Cut each class at its shares, in the order of u, between one key and the next."""
     distinct, first, inverse, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
@@ -196,7 +208,7 @@ def _exactly(
     num_rows = [int(sizes[part].sum()) for part in members]
     if classes is None:
         wanted = {TRAIN} | {split for split, share in zip((VALID, TEST), shares, strict=True) if share}
-        _check_enough(len(distinct), wanted, unit, "different " if unit == "rows" else "")
+        _check_enough(len(distinct), wanted, unit, column)
     counts = zip(*(_shares(num_rows, share) for share in shares), strict=True)
     found = np.full(len(distinct), TRAIN)
     for part, wanted_rows in zip(members, counts, strict=True):
@@ -207,7 +219,11 @@ def _exactly(
 
 
 def _by_time(
-    times: np.ndarray, shares: tuple[float, float], groups: np.ndarray | None, place: Callable[[int], str]
+    times: np.ndarray,
+    shares: tuple[float, float],
+    groups: np.ndarray | None,
+    column: str | None,
+    place: Callable[[int], str],
 ) -> np.ndarray:
     if (missing := np.isnan(times)).any():
         raise InputError(
@@ -221,7 +237,7 @@ def _by_time(
         times = latest[inverse]
     moments, inverse, sizes = np.unique(times, return_inverse=True, return_counts=True)
     wanted = {TRAIN} | {split for split, share in zip((VALID, TEST), shares, strict=True) if share}
-    _check_enough(len(moments), wanted, "times", "different ")
+    _check_enough(len(moments), wanted, "times", column)
     num_valid, num_test = _cuts(sizes[::-1], *(len(times) * share for share in shares))
     age = len(moments) - 1 - inverse  # 0 for the latest
     return np.where(age < num_test, TEST, np.where(age < num_test + num_valid, VALID, TRAIN))
@@ -254,7 +270,7 @@ def _shares(sizes: list[int], fraction: float) -> list[int]:
     return [max(count, 1) if quota else 0 for count, quota in zip(counts, quotas, strict=True)]
 
 
-def _check_enough(found: int, wanted: set[int], unit: str, different: str) -> None:
+def _check_enough(found: int, wanted: set[int], unit: str, column: str | None) -> None:
     if found >= len(wanted):
         return
     names = " and ".join(", ".join(NAMES[split] for split in sorted(wanted)).rsplit(", ", 1))
@@ -263,7 +279,9 @@ def _check_enough(found: int, wanted: set[int], unit: str, different: str) -> No
         "groups": "Choose a column with more groups (--group)",
         "times": "Choose a finer column of time (--time)",
     }[unit]
+    where = f"column '{column}'" if column else unit
+    different = "" if unit == "groups" else "different "
     raise InputError(
-        f"{unit}: expected at least {len(wanted)} {different}{unit}, one each for {names}, found {found}. "
+        f"{where}: expected at least {len(wanted)} {different}{unit}, one each for {names}, found {found}. "
         f"{remedy}, or leave a split out (--valid 0 or --test 0)."
     )

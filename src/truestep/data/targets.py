@@ -89,13 +89,12 @@ def choose_target(table: Table, name: str, task: str = "auto", *, is_class: bool
         raise InputError(
             f"{table.name}, column '{name}': expected targets that differ, found {shown(labels[0])} in every row."
         )
-    asked = task != "auto"
     numbers = parse_numbers(series)
     is_numeric = series.dtype != pl.Boolean and not numbers.null_count() and not has_codes(series)
     is_whole = is_numeric and bool((numbers == numbers.round()).all())
-    if task == "auto":
-        is_quantity = is_numeric and not is_class and not (is_whole and distinct <= MANY_CLASSES)
-        task = "regression" if is_quantity else "binary" if distinct == 2 else "multiclass"
+    is_quantity = is_numeric and not is_class and not (is_whole and distinct <= MANY_CLASSES)
+    usual = "regression" if is_quantity else "binary" if distinct == 2 else "multiclass"
+    task = usual if task == "auto" else task
     what = (
         ("whole numbers" if is_whole else "numbers")
         if is_numeric
@@ -103,7 +102,8 @@ def choose_target(table: Table, name: str, task: str = "auto", *, is_class: bool
         if series.dtype == pl.Boolean
         else "text values"
     )
-    reason = f"{name} has {distinct} distinct {what}" + (f"; {task} was asked for" if asked else "")
+    # A run that goes on has a task in its recipe that nobody may have asked for: what the values say needs no other reason.
+    reason = f"{name} has {distinct} distinct {what}" + (f"; {task} was chosen" if task != usual else "")
     if task == "regression":
         numbers_of(table, name)  # names the first that is none
         return Target(task, name, None, 1, reason)
@@ -184,13 +184,14 @@ def choose_array_target(values: np.ndarray, task: str = "auto") -> Target:
         return choose_target(_as_table(values), "target", task)
     _check_numbers(values)
     is_labels = bool(np.isin(values, (0, 1)).all())
-    if task == "auto":
-        task, reason = ("multilabel", "0 and 1 only") if is_labels else ("regression", "numbers")
-    elif task == "multilabel" and not is_labels:
+    usual, reason = ("multilabel", "0 and 1 only") if is_labels else ("regression", "numbers")
+    if task in ("auto", usual):
+        task = usual
+    elif task == "multilabel":
         row = int((~np.isin(values, (0, 1)).all(1)).argmax())
         raise InputError(f"targets, row {row}: expected 0 or 1 for every label, found {values[row].tolist()}.")
-    elif task in ("multilabel", "regression"):
-        reason = f"{task} was asked for"
+    elif task == "regression":
+        reason = f"{task} was chosen"
     else:
         raise InputError(f"targets: expected shape (N,) for {task}, found {values.shape}.")
     return Target(task, "target", None, values.shape[1], f"targets have shape (N, {values.shape[1]}): {reason}")

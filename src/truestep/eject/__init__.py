@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from truestep import assembly, folder, resumption
 from truestep.code import is_code
-from truestep.device import choose, choose_threads, reproducible
+from truestep.device import choose, reproducible
 from truestep.eject import check, options, sources
 from truestep.eject.check import check_trains
 from truestep.eject.writing import script_of
 from truestep.errors import InputError, RefusedError
-from truestep.preconditions import check_heeded
 from truestep.recipe import Recipe
-from truestep.resumption import NAMES_OF_CODE
 
 if TYPE_CHECKING:
     from truestep.data import Data
@@ -58,27 +56,21 @@ def eject(
     before = recipe if isinstance(recipe, Recipe) else Recipe.from_toml(file or "")
     chosen = before.changed(said or {})
     options.check(chosen)
-    check_heeded(chosen, chosen.objective.name)
     if not chosen.data.source:
         raise InputError("data.source: this run's data came from Python; a script can't tell from where.")
-    _check_code_is_said(before, said or {}, file)
-    if path is not None and resumption.recipe_of(Path(path)) != before:
+    if file is not None:
+        resumption.check_code_is_said(before, said or {}, file)
+    folder_of_run = None if path is None else Path(path)
+    if folder_of_run is not None and resumption.recipe_of(folder_of_run) != before:
         raise RefusedError(f"{file}: no longer what the run was made with. Eject it as a recipe: --recipe {file}")
-    if path is not None:
-        _check_repeats(Path(path), before, chosen)
-    device = choose(chosen.run.device)
-    data = (
-        assembly.same_data(Path(path), chosen) if path is not None else assembly.load_data(chosen, chosen.data.source)
-    )
-    check_heeded(chosen, data.target.task)
-    objective = assembly.choose_objective(chosen, data)
-    resolved = assembly.resolve(chosen, data, device)
-    size = assembly.count_weights(resolved)
-    resolved = resolved.changed({"run.threads": choose_threads(size, resolved.run.threads)[0]})
+    if folder_of_run is not None:
+        _check_repeats(folder_of_run, before, chosen)
+    planned = assembly.plan(chosen, chosen.data.source, choose(chosen.run.device), of=folder_of_run)
+    resolved, data = planned.recipe, planned.data
     options.check(resolved, data.target.task)
     check_trains(resolved)
     source = sources.describe(resolved, data)
-    text = script_of(resolved, data, objective, source, out.name)
+    text = script_of(resolved, data, planned.objective, source, out.name)
     _check_neighbours(resolved, out)
     _write(out, text, source, resolved, data)
     return out
@@ -97,24 +89,14 @@ def _check_out(out: Path) -> None:
         raise InputError(f"{out}: expected a folder that exists.")
 
 
-def _check_code_is_said(recipe: Recipe, said: Mapping[str, Any], file: Path | None) -> None:
-    """Refuse to run code that only a file names: whoever ejects says what code it may run."""
-    for full in NAMES_OF_CODE if file is not None else ():
-        value = recipe.get(full) or ""
-        if is_code(value) and said.get(full) != value:
-            option = "source" if full == "data.source" else full
-            raise RefusedError(
-                f"{file}: {full} names code, {value}. A file's word is not enough to run it: add --{option} {value}"
-            )
-
-
 def _check_repeats(path: Path, before: Recipe, chosen: Recipe) -> None:
     """Refuse choices that are not the run's, and a run that its recipe alone does not repeat."""
     if chosen != before:
         raise InputError(f"{path}: expected no choices beside the folder of a run, which has its own.")
     if "may give other weights" in (path / "recipe.toml").read_text(encoding="utf-8"):
         raise InputError(f"{path}: this run was prolonged, so no script that begins at its start gives its weights.")
-    if folder.read_json(path / "results.json").get("skipped"):
+    results = folder.read_json(path / "results.json")
+    if results.get("skipped") or results.get("rollbacks"):
         raise InputError(f"{path}: this run left updates out; eject its recipe (--recipe {path / 'recipe.toml'}).")
 
 
@@ -147,7 +129,7 @@ def _write(out: Path, text: str, source: sources.Source, recipe: Recipe, data: D
             shutil.copyfile(source.copied, beside)
         out.write_text(text, encoding="utf-8")
         with reproducible(recipe.run.seed, recipe.run.threads):
-            check.check_data(out, data)
+            check.check_data(out, data, source.constants.get("GROUP"))
             if is_code(recipe.model.name):
                 check.check_own_model(recipe, data)
     except BaseException:

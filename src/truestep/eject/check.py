@@ -23,8 +23,13 @@ from truestep.preconditions import check_steps
 from truestep.recipe import Recipe
 
 
-def check_data(script: Path, data: Data) -> None:
-    """Raise InputError unless the script's `load_data` gives the run's examples, targets and splits, bit for bit."""
+def check_data(script: Path, data: Data, group: str | None) -> None:
+    """Raise InputError unless the script's `load_data` gives the run's examples, targets and splits, bit for bit.
+
+    Args:
+        group: the column that decides on the splits, if one does.
+    """
+    few = f"groups in column '{group}'" if group else "rows"
     try:
         found = load_code(f"{script}:load_data")()
     except TruestepError:
@@ -37,7 +42,7 @@ def check_data(script: Path, data: Data) -> None:
         if not torch.equal(rows, split.rows):
             raise InputError(
                 f"{data.name}: a plain script would have {len(rows)} rows to {name} instead of {len(split)}, or others. "
-                "Few different rows, or a class too rare for every split, make an exception that a short script has not."
+                f"Few different {few}, or a class too rare for every split, make an exception that a short script has not."
             )
     for number, (one, other) in enumerate(zip(tensors, _expected(data), strict=True)):
         if not _equal(one, other):

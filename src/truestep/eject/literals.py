@@ -64,6 +64,13 @@ def called(function: str, parts: Sequence[str], indent: int) -> str:
     return f"{function}(\n" + "".join(f"{space}    {part},\n" for part in parts) + f"{space})"
 
 
+def comprehension(name: str, each: str, loop: str, indent: int) -> str:
+    """Return a list comprehension that is given a name, on one line if it fits there."""
+    line = f"{name} = [{each} {loop}]"
+    space = " " * indent
+    return line if indent + width(line) <= WIDTH else f"{name} = [\n{space}    {each}\n{space}    {loop}\n{space}]"
+
+
 def assigned(name: str, value: Any, call: str = "") -> str:
     """Return `name = value`, or `name = call(value)`, on as many lines as it needs."""
     whole = literal(value)
@@ -79,6 +86,10 @@ def assigned(name: str, value: Any, call: str = "") -> str:
         parts = "".join(f"{indent}    {literal(part)},\n" for part in cast("list[Any]", value))
         rows = f"{opening}\n{parts}{indent}{closing}"
         return f"{name} = {call}(\n    {rows}\n)" if call else f"{name} = {rows}"
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        parts = "".join(f"    {literal(key)}: {literal(part)},\n" for key, part in pairs)
+        return f"{name} = {{\n{parts}}}"
     return f"{name} = (\n    {whole}\n)" if fits else line
 
 

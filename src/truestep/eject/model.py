@@ -11,6 +11,7 @@ from truestep.eject.literals import WIDTH
 from truestep.errors import InputError
 from truestep.models import ResNet
 
+LAYERS_OF_STAGE = 5  # of a CNN
 CLASSES = {
     "linear": "Linear",
     "mlp": "MLP",
@@ -46,26 +47,43 @@ def describe(name: str, args: Mapping[str, Any], model: nn.Module, argument: str
         found["blocks"] = [_block(block) for block in model.stages]
     if name == "recurrent":
         layers = cast("list[list[nn.LSTM]]", list(cast("Any", model).layers))
-        found["units"] = [layer[0].input_size for layer in layers]
+        units = [layer[0].input_size for layer in layers]
+        found["units"] = str(units) if len(units) < 3 else f"[{units[0]}] + [{units[1]}] * {len(units) - 1}"
     if name == "transformer":
         found["tied"] = args["causal"] and args["num_outputs"] == args["vocabulary"]
     return found
 
 
-def plain(name: str, args: Mapping[str, Any], model: nn.Module, *, is_flat: bool) -> str:
-    """Return the lines that make a model out of PyTorch's own layers, one after the other; nothing if it takes a class."""
+def plain(name: str, args: Mapping[str, Any], model: nn.Module, *, is_flat: bool) -> list[str]:
+    """Return the lines that make a model out of PyTorch's own layers, one after the other; none if it takes a class."""
     if name not in ("linear", "mlp", "cnn") or args.get("cardinalities"):
-        return ""
-    parts = {key: cast("nn.Sequential", part) for key, part in model.named_children() if key != "output"}
-    lines = ["flatten=nn.Flatten()"] if name != "cnn" and not is_flat else []
-    lines += [f"{key}={sequential(part, 12, len(key) + 2)}" for key, part in parts.items()]
-    lines += [f"output={_module(cast('nn.Module', model.output))}"]
-    named = "".join(f"            {line},\n" for line in lines)
-    made = f"model = nn.Sequential(\n        OrderedDict(\n{named}        )\n    )"
+        return []
+    lines = ["model = nn.Sequential()  # its parts one after the other"]
+    lines += ["model.flatten = nn.Flatten()"] if name != "cnn" and not is_flat else []
+    for key, part in model.named_children():
+        if key == "stages" and len(cast("nn.Sequential", part)) > LAYERS_OF_STAGE:
+            lines += _stages(cast("nn.Sequential", part))
+        elif isinstance(part, nn.Linear):
+            lines.append(f"model.{key} = {_module(part)}")
+        elif len(cast("nn.Sequential", part)):  # a table without categories has no embeddings
+            lines.append(f"model.{key} = {sequential(cast('nn.Sequential', part), 4, len(f'model.{key} = '))}")
     if name == "linear":
-        zeros = ["nn.init.zeros_(model.output.weight)  # it needs no random start", "nn.init.zeros_(model.output.bias)"]
-        made = "\n    ".join([made, *zeros])
-    return made
+        lines.append("nn.init.zeros_(model.output.weight)  # it needs no random start")
+        lines.append("nn.init.zeros_(model.output.bias)")
+    return lines
+
+
+def _stages(part: nn.Sequential) -> list[str]:
+    """Return the stages of a CNN as a loop: two convolutions and a pooling each."""
+    first = [cast("nn.Conv2d", part[place]) for place in range(0, len(part), LAYERS_OF_STAGE)]
+    pairs = ", ".join(f"({conv.in_channels}, {conv.out_channels})" for conv in first)
+    return [
+        "model.stages = nn.Sequential()",
+        f"for channels, filters in [{pairs}]:",
+        "    conv = nn.Conv2d(channels, filters, 3, padding=1)",
+        "    again = nn.Conv2d(filters, filters, 3, padding=1)",
+        "    model.stages.extend([conv, nn.ReLU(), again, nn.ReLU(), nn.MaxPool2d(2)])",
+    ]
 
 
 def _block(block: Any) -> str:

@@ -161,7 +161,8 @@ def started(seed: int, *keys: int) -> int:
 
 
 def _shares(recipe: Recipe) -> dict[str, Any]:
-    return {"VALID": recipe.data.valid, "TEST": recipe.data.test, "SALT": started(recipe.run.seed, STREAM, 0)}
+    shares = (recipe.data.valid, recipe.data.test)
+    return {"VALID, TEST": shares, "SALT": started(recipe.run.seed, STREAM, 0)}
 
 
 def _split(recipe: Recipe, data: Data, table: Table) -> tuple[_Split, dict[str, Any]]:

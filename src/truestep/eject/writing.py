@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from truestep.data import Data
 from truestep.device import DTYPES
 from truestep.eject import model as model_part
 from truestep.eject import sources
-from truestep.eject.literals import WIDTH, argument, assigned, called, literal, width
+from truestep.eject.literals import WIDTH, argument, assigned, called, comprehension, literal, width
 from truestep.metrics import higher_is_better
 from truestep.objectives import Binary, Multiclass, Objective, Regression
 from truestep.optimizers import FACTORS
@@ -27,11 +27,10 @@ from truestep.recipe import Recipe
 
 # What a name that a script uses is imported by; only what it uses is.
 STANDARD = {
+    "argparse": "import argparse",
     "math": "import math",
     "re": "import re",
-    "sys": "import sys",
     "Counter": "from collections import Counter",
-    "OrderedDict": "from collections import OrderedDict",
     "blake2b": "from hashlib import blake2b",
     "Path": "from pathlib import Path",
 }
@@ -56,6 +55,7 @@ TITLES = {
     "next-token": "say what comes next in a text",
 }
 CLASSES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "lbfgs": "LBFGS"}
+NUMBERS_OF_UPDATES = ("step", "total_steps", "warmup_steps")  # that a schedule is told
 LOSSES = {"mse": "mse_loss", "mae": "l1_loss", "huber": "huber_loss"}
 
 
@@ -88,10 +88,12 @@ def script_of(recipe: Recipe, data: Data, objective: Objective, source: sources.
         "classes": data.target.has_classes,
         **source.fills,
     }
-    fills |= (
-        _model(recipe, source) | _objective(recipe, data, objective, source) | _training(recipe, lengths=source.lengths)
-    )
-    constants = _constants(recipe, objective) | source.constants
+    updates = (recipe.train.epochs or 0) * _updates_of_epoch(recipe, len(data.train))
+    is_cut = recipe.train.max_steps is not None and recipe.train.max_steps < updates
+    total = min(updates, recipe.train.max_steps or updates)
+    fills |= _model(recipe, source) | _objective(recipe, data, objective, source)
+    fills |= _training(recipe, lengths=source.lengths, is_cut=is_cut) | _schedule(recipe, total, is_cut=is_cut)
+    constants = _constants(recipe, objective, total) | fills["model_constants"] | source.constants
     body = _environment().get_template("train.jinja").render(**fills, imports=(), constants=())
     used = {name: value for name, value in constants.items() if _uses(body, name)}
     lines = [_constant(name, value, source) for name, value in used.items()]
@@ -116,7 +118,7 @@ def _environment() -> Environment:
 
 
 def _uses(body: str, name: str) -> bool:
-    return re.search(rf"\b{name}\b", body) is not None
+    return re.search(rf"\b{name.partition(',')[0]}\b", body) is not None
 
 
 def _imports(body: str, recipe: Recipe) -> list[str]:
@@ -142,7 +144,14 @@ def _joined(group: list[str]) -> list[str]:
         place, _, what = line.partition(" import ")
         names.setdefault(place, []).extend([what] if what else [])
     lines = [f"{place} import {', '.join(sorted(what))}" if what else place for place, what in names.items()]
-    return sorted(lines, key=lambda line: (line.startswith("from"), line))
+    lines = sorted(lines, key=lambda line: (line.startswith("from"), line))
+    return [line if width(line) <= WIDTH else _wrapped(line) for line in lines]
+
+
+def _wrapped(line: str) -> str:
+    place, _, what = line.partition(" import ")
+    names = "".join(f"    {name},\n" for name in what.split(", "))
+    return f"{place} import (\n{names})"
 
 
 def _constant(name: str, value: Any, source: sources.Source) -> str:
@@ -150,6 +159,12 @@ def _constant(name: str, value: Any, source: sources.Source) -> str:
         return f"DATA = Path(__file__).with_name({literal(value)})"
     if name == "AUGMENT":
         return f"AUGMENT = 0x{value:X}  # made of SEED"
+    if name == "VALID, TEST":
+        return f"{name} = {', '.join(map(literal, value))}  # shares"
+    if name == "WARMUP":
+        return f"WARMUP = {value}  # updates"
+    if name == "WORD":
+        return f'WORD = r"{value}"'
     if name == "SALT":
         return f"SALT = 0x{value:X}  # another number gives another split"
     if name == "NO_VALUE":
@@ -159,7 +174,11 @@ def _constant(name: str, value: Any, source: sources.Source) -> str:
     return assigned(name, value)
 
 
-def _constants(recipe: Recipe, objective: Objective) -> dict[str, Any]:
+def _updates_of_epoch(recipe: Recipe, examples: int) -> int:
+    return math.ceil(math.ceil(examples / recipe.train.batch_size) / recipe.train.accumulate)
+
+
+def _constants(recipe: Recipe, objective: Objective, updates: int) -> dict[str, Any]:
     """Return the numbers of a run by the names that the script gives them."""
     found: dict[str, Any] = {
         "SEED": recipe.run.seed,
@@ -169,7 +188,8 @@ def _constants(recipe: Recipe, objective: Objective) -> dict[str, Any]:
         "ACCUMULATE": recipe.train.accumulate,
         "LR": recipe.optimizer.lr,
         "WEIGHT_DECAY": recipe.optimizer.weight_decay,
-        "WARMUP": recipe.schedule.warmup,
+        "WARMUP": int(recipe.schedule.warmup * updates),
+        **{key.upper(): value for key, value in _arguments(recipe, updates).items()},
         "MAX_GRAD_NORM": recipe.train.max_grad_norm,
         "MAX_GRAD_VALUE": recipe.train.max_grad_value,
         "EMA_DECAY": recipe.train.ema_decay,
@@ -196,12 +216,16 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
     if is_code(name):
         made = name.rpartition(":")[2]
         parts = [argument(key, value) for key, value in args.items()]
+        long = {f"MODEL_{key.upper()}": key for key, part in zip(args, parts, strict=True) if width(part) > WIDTH - 9}
+        named = {key: f"{key}={name}" for name, key in long.items()}
+        parts = [named.get(key, part) for key, part in zip(args, parts, strict=True)]
         return {
             "model": "own",
+            "model_constants": {name: args[key] for name, key in long.items()},
             "is_sequential": True,
             "is_tied": False,
             "draws": True,
-            "made": called(f"model = {made}", parts, 4),
+            "made": [called(f"model = {made}", parts, 4)],
         }
     with torch.device("meta"):
         model = models.build(name, args)
@@ -211,10 +235,11 @@ def _model(recipe: Recipe, source: sources.Source) -> dict[str, Any]:
     plain = model_part.plain(name, args, model, is_flat=source.is_flat)
     return words | {
         "model": name,
+        "model_constants": {},
         "is_sequential": bool(plain),
         "is_tied": words.get("tied", False),
         "draws": bool(args.get("dropout")),
-        "made": plain or f"model = {model_part.CLASSES[name]}()",
+        "made": plain or [f"model = {model_part.CLASSES[name]}()"],
     }
 
 
@@ -227,7 +252,7 @@ def _objective(recipe: Recipe, data: Data, objective: Objective, source: sources
     outputs, count, loss_mean = f"model({source.inputs}){'.float()' if low else ''}", "len(ROWS)", ""
     sums = {"total": "LOSS.item()"}
     after = ['return {"loss": total / len(rows), "accuracy": hits / len(rows)}']
-    loss_sum, words, before_sums = "loss_sum(outputs, targets[ROWS])", "Mean loss and accuracy over these rows.", ""
+    loss_sum, words, before_sums = "loss_sum(outputs, targets[ROWS])", "", ""
     match objective:
         case Multiclass():
             sums["hits"] = "(outputs.argmax(1) == targets[ROWS]).sum().item()"
@@ -368,35 +393,21 @@ def _of_values(*, several: bool, in_one: bool) -> list[str]:
     ]
 
 
-def _training(recipe: Recipe, *, lengths: bool) -> dict[str, Any]:
+def _training(recipe: Recipe, *, lengths: bool, is_cut: bool) -> dict[str, Any]:
+    """Return what fills the loop; `is_cut` says whether MAX_STEPS end it."""
     chosen, train = recipe.optimizer, recipe.train
     may_skip = train.on_nonfinite == "skip" or train.precision == "fp16"
-    updates = "EPOCHS * math.ceil(len(train) / BATCH_SIZE)"
-    if train.accumulate > 1:
-        updates = "EPOCHS * math.ceil(len(train) / BATCH_SIZE / ACCUMULATE)"
-    if train.max_steps:
-        updates = f"min({updates}, MAX_STEPS)"
-    plateau = ""
-    if recipe.schedule.name == "plateau":
-        mode = "max" if higher_is_better(train.monitor) else "min"
-        settings = {"mode": mode, "threshold": 0.0, **recipe.schedule.args}
-        parts = ["optimizer", *(argument(name, value) for name, value in settings.items())]
-        plateau = called("scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau", parts, 4)
-    has_schedule = not plateau and not (recipe.schedule.name == "constant" and not recipe.schedule.warmup)
     return {
         "optimizer": _optimizer(recipe),
         "lbfgs": chosen.name == "lbfgs",
         "precision": train.precision,
         "accumulate": train.accumulate,
-        "has_schedule": has_schedule,
-        "schedule": _schedule(recipe) if has_schedule else {},
-        "plateau": plateau,
-        "updates": updates,
+        "plateau": recipe.schedule.name == "plateau",
         "ema": train.ema_decay is not None and train.ema_decay > 0,
         "kept": "average.module" if train.ema_decay else "model",
         "patience": train.patience,
-        "max_steps": train.max_steps,
-        "cuts": bool(train.max_steps) and not may_skip and not (train.accumulate > 1 and lengths),
+        "max_steps": is_cut,
+        "cuts": is_cut and not may_skip and not (train.accumulate > 1 and lengths),
         "skips": train.on_nonfinite == "skip",
         "max_grad_norm": train.max_grad_norm < math.inf,
         "max_grad_value": train.max_grad_value < math.inf,
@@ -406,7 +417,7 @@ def _training(recipe: Recipe, *, lengths: bool) -> dict[str, Any]:
 def _optimizer(recipe: Recipe) -> dict[str, Any]:
     """Return the line that makes the optimizer, and whether some weights decay and others don't."""
     chosen = recipe.optimizer
-    given = {"lr": "LR"} | ({} if chosen.name == "lbfgs" else {"weight_decay": "WEIGHT_DECAY"})
+    given = {"lr": "LR", "weight_decay": "WEIGHT_DECAY"}
     if chosen.name == "sgd":
         given |= {"momentum": literal(chosen.momentum)} | ({"nesterov": "True"} if chosen.nesterov else {})
     if chosen.name == "lbfgs":
@@ -416,37 +427,68 @@ def _optimizer(recipe: Recipe) -> dict[str, Any]:
     for name, value in chosen.args.items():
         argument(name, value)  # a name, and nothing else
         given[name] = literal(tuple(value) if isinstance(value, list) else value)
-    if chosen.name != "lbfgs":
-        given["weight_decay"] = "WEIGHT_DECAY"  # that of the recipe wins, as in the run's groups
+    given["weight_decay"] = "WEIGHT_DECAY"  # that of the recipe wins, as in the run's groups
+    if not chosen.weight_decay and chosen.name != "adamw":  # the others have none unless told
+        del given["weight_decay"]
     groups = bool(chosen.weight_decay) and chosen.name != "lbfgs"
     parts = ["groups" if groups else "model.parameters()", *(f"{name}={value}" for name, value in given.items())]
     return {"line": called(f"optimizer = torch.optim.{CLASSES[chosen.name]}", parts, 4), "groups": groups}
 
 
-def _schedule(recipe: Recipe) -> dict[str, Any]:
-    import inspect
+def _arguments(recipe: Recipe, updates: int) -> dict[str, Any]:
+    """Return the numbers of a schedule, those that were left out too."""
+    if recipe.schedule.name not in FACTORS:
+        return {}
+    parameters = inspect.signature(FACTORS[recipe.schedule.name]).parameters.items()
+    found = {name: parameter.default for name, parameter in parameters if name not in NUMBERS_OF_UPDATES}
+    found |= recipe.schedule.args
+    if "step_size" in found:
+        found["step_size"] = found["step_size"] or max(1, updates // 3)
+    return found
 
-    name = recipe.schedule.name
-    defaults: Mapping[str, Any] = {
-        key: parameter.default
-        for key, parameter in inspect.signature(FACTORS[name]).parameters.items()
-        if key not in ("step", "total_steps", "warmup_steps")
-    }
-    words = {
-        "constant": "the learning rate stays",
-        "cosine": "half a cosine down",
-        "step": "down by the same factor at every stair",
-        "exponential": "times the same number in every update",
-        "polynomial": "down as a power of what is left",
-        "wsd": "constant, then straight down at the end",
-    }
+
+def _schedule(recipe: Recipe, updates: int, *, is_cut: bool) -> dict[str, Any]:
+    """Return the lines of the schedule: the factors of the learning rate in all updates, which is what it is."""
+    name, args = recipe.schedule.name, _arguments(recipe, updates)
+    warmup = int(recipe.schedule.warmup * updates)
+    epoch = "len(train) / BATCH_SIZE" + (" / ACCUMULATE" if recipe.train.accumulate > 1 else "")
+    total = "MAX_STEPS" if is_cut else f"EPOCHS * math.ceil({epoch})"
+    fills: dict[str, Any] = {"schedule": name, "has_schedule": True, "warmup": warmup, "updates": total}
+    scheduler = "scheduler = torch.optim.lr_scheduler.LambdaLR"
+    if name == "plateau":
+        mode = "max" if higher_is_better(recipe.train.monitor) else "min"
+        settings = {"mode": mode, "threshold": 0.0, **recipe.schedule.args}
+        parts = ["optimizer", *(argument(key, value) for key, value in settings.items())]
+        line = called("scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau", parts, 4)
+        return fills | {"has_schedule": False, "schedule_lines": [line]}
+    if name == "constant" and not warmup:
+        return fills | {"has_schedule": False, "schedule_lines": []}
     if name == "one-cycle":
-        said = "Up from 1/25 on a cosine, and down to almost nothing."
-    else:
-        said = f"{'Linear warm-up, then ' if recipe.schedule.warmup else ''}{words[name]}."
-    return {
-        "name": name,
-        "warmup": recipe.schedule.warmup,
-        "words": said[0].upper() + said[1:],
-        **{key: literal(value) if value else value for key, value in {**defaults, **recipe.schedule.args}.items()},
-    }
+        return fills | {"schedule_lines": [called(scheduler, ["optimizer", "lr_factor"], 4)]}
+    if name == "constant":
+        factor = "lambda update: min(1.0, (update + 1) / (WARMUP + 1))"
+        words = "# Linear warm-up, then the learning rate stays."
+        return fills | {"schedule_lines": [words, called(scheduler, ["optimizer", factor], 4)]}
+    words, down = {
+        "cosine": ("half a cosine down", "(1 + math.cos(math.pi * (update / rest))) / 2"),
+        "step": ("down by the same factor at every stair", "GAMMA ** (update // STEP_SIZE)"),
+        "exponential": ("times the same number in every update", "FINAL_FACTOR ** (update / rest)"),
+        "polynomial": ("down as a power of what is left", "(1 - update / rest) ** POWER"),
+        "wsd": ("constant, then straight down at the end", "min(1.0, (rest - update) / decay)"),
+    }[name]
+    if args.get("power") == 1:
+        words, down = "straight down", "1 - update / rest"
+    lines = [f"# {f'Linear warm-up, then {words}' if warmup else words.capitalize()}."]
+    if name == "wsd" and warmup:
+        lines.append(f"updates = {total}")
+        total = "updates"
+    lines.append(f"rest = {total}{' - WARMUP' if warmup else ''}")
+    if name == "wsd":
+        part = f"DECAY_FRACTION * {'updates' if warmup else 'rest'}"
+        lines.append(f"decay = {part if args['decay_fraction'] * updates < updates - warmup else 'rest'}")
+    lines += ["up = [(update + 1) / (WARMUP + 1) for update in range(WARMUP)]"] if warmup else []
+    lines.append(comprehension("down", down, "for update in range(rest + 1)", 4))
+    if args.get("final_factor") and name != "exponential":
+        lines.append("down = [FINAL_FACTOR + (1 - FINAL_FACTOR) * factor for factor in down]")
+    factors = "(up + down)" if warmup else "down"
+    return fills | {"schedule_lines": [*lines, called(scheduler, ["optimizer", f"{factors}.__getitem__"], 4)]}

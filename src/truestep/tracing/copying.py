@@ -30,7 +30,7 @@ def copied(model: nn.Module, optimizer: OptimizerT) -> tuple[nn.Module, Optimize
     Raises:
         InputError: the model holds something that can't be copied.
     """
-    bare: nn.Module = getattr(distributed.unwrap(model), "_orig_mod", distributed.unwrap(model))
+    bare = distributed.unwrap(model)
     if any(isinstance(parameter, UninitializedParameter) for parameter in bare.parameters()):
         raise InputError(
             f"model '{type(bare).__name__}': expected layers that know their sizes, found lazy ones. Call it once before."
