@@ -110,10 +110,11 @@ def _preflight(folder: Path, paths: Sequence[Path]) -> Messages:
 
 def _torchfix(folder: Path, paths: Sequence[Path]) -> Messages:
     found: Messages = {path: [] for path in paths}
+    own = {path.resolve(): path for path in paths}  # it names those below the working directory as seen from there
     for line in _output(folder / "torchfix", *paths).splitlines():
         place = re.match(r"(.+\.py):(\d+):\d+: (.*)", line)
         if place:
-            found[Path(place[1])].append(Message(int(place[2]), place[3], alarm=True))
+            found[own[Path(place[1]).resolve()]].append(Message(int(place[2]), place[3], alarm=True))
     return found
 
 
