@@ -14,10 +14,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import platform
 import sys
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +58,7 @@ def main() -> None:
     parser.add_argument("--misses", type=Path, help="file for what was missed, or falsely said, one a line")
     options = parser.parse_args()
     ready()
-    tables: list[str] = []
+    tables: list[str] = [heading(options.others)]
     said: list[str] = []
     planted: list[Planted] = []
     doctors: dict[str, int] = {}  # by rule: what the doctor found
@@ -76,15 +78,35 @@ def main() -> None:
             add(doctors, scores)
             tables.append(table(f"{len(corpus_pairs())} pairs", scores))
             tables.append(f"Alarms on {len(right)} correct and mended scripts: {false}")
+    keep(tables, said, options)
     if options.others:
         own = None if options.only_others else (doctors, false)
+        tables.append("Beside other tools, in how many scripts each found what was planted:")
         tables.append(others(options.others, planted, right, options.jobs, own))
-    text = "\n\n".join(tables) + "\n"
-    print(text)
+        keep(tables, said, options)
+    print("\n\n".join(tables))
+
+
+def keep(tables: list[str], said: list[str], options: argparse.Namespace) -> None:
+    """Writes what is there so far: asking the other tools takes long."""
     if options.out:
-        options.out.write_text(text)
+        options.out.write_text("\n\n".join(tables) + "\n")
     if options.misses:
         options.misses.write_text("\n".join(said) + "\n")
+
+
+def heading(others: Path | None) -> str:
+    """Return what stands above the tables: what was measured, and with which versions."""
+    versions = [f"truestep {version('truestep')}", f"Python {platform.python_version()}"]
+    versions += [f"{name} {version(name)}" for name in ("torch", "scikit-learn", "numpy")]
+    if others:
+        versions += [f"{name} {number}" for name, number in doctor_others.versions(others).items()]
+    return (
+        "# What the doctor finds\n\n"
+        "Made by `benchmarks/doctor.py` of the scripts named below. What it found in scripts that it met "
+        "for the first time stands in [doctor.md](doctor.md#how-well-it-does).\n\n"
+        f"{platform.machine()}, one thread; {', '.join(versions)}."
+    )
 
 
 def add(totals: dict[str, int], scores: dict[str, Score]) -> None:

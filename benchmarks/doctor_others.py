@@ -83,6 +83,13 @@ def tools(folder: Path, warned: Callable[[Path], str]) -> dict[str, Callable[[Se
     return found | {"PyTorch's warnings": lambda paths: {path: warnings_in(path, warned(path)) for path in paths}}
 
 
+def versions(folder: Path) -> dict[str, str]:
+    """Return the versions of the tools that are there."""
+    said = json.loads(_output(folder / "python", "-m", "pip", "list", "--format", "json"))
+    known = {"torch-preflight", "torchfix", "mldoct"}
+    return {one["name"]: one["version"] for one in said if one["name"].lower() in known}
+
+
 def _with(folder: Path, read: Callable[[Path, Sequence[Path]], Messages]) -> Callable[[Sequence[Path]], Messages]:
     return lambda paths: read(folder, paths)
 
@@ -103,10 +110,11 @@ def _preflight(folder: Path, paths: Sequence[Path]) -> Messages:
 
 def _torchfix(folder: Path, paths: Sequence[Path]) -> Messages:
     found: Messages = {path: [] for path in paths}
+    own = {path.resolve(): path for path in paths}  # it names those below the working directory as seen from there
     for line in _output(folder / "torchfix", *paths).splitlines():
         place = re.match(r"(.+\.py):(\d+):\d+: (.*)", line)
         if place:
-            found[Path(place[1])].append(Message(int(place[2]), place[3], alarm=True))
+            found[own[Path(place[1]).resolve()]].append(Message(int(place[2]), place[3], alarm=True))
     return found
 
 

@@ -1,12 +1,13 @@
 """Plants mistakes into correct training scripts, to see later which of them are found.
 
-    python benchmarks/mutation/mutate.py OUT_FOLDER [--variations] [--limit N]   # writes the mutants and manifest.json
+    python benchmarks/mutation/mutate.py OUT_FOLDER [--bases FOLDER] [--variations] [--limit N | --each N]   # writes the mutants and manifest.json
     python benchmarks/mutation/mutate.py OUT_FOLDER --run [--jobs 1]             # runs them and completes the manifest
 
 Every operator of operators.py is applied to every base in bases/, wherever it can be. A mutant carries `# expect: rule`
 at the end of each line on which its mistake may be reported. Running says whether a mutant is silent (exit code 0) and
 whether it is equivalent: it prints what its base prints, and is not wrong by definition either.
-With `--variations` the operators are applied to bases that were changed without harm, too; these count apart.
+`--bases` mutates the correct and mended scripts of another folder, such as tests/doctor, which are all that it holds but
+those called broken.py. With `--variations` the operators are applied to bases that were changed without harm, too; these count apart.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ import json
 import random
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from operators import must_print, operators, wrong_by_definition
 from variations import variations
@@ -34,31 +38,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="where the mutants and manifest.json are written")
     parser.add_argument("--run", action="store_true", help="run the mutants that are there, and complete the manifest")
+    parser.add_argument("--bases", type=Path, default=BASES, help="folder of correct scripts that are mutated")
     parser.add_argument("--variations", action="store_true", help="mutate also the harmless variations of each base")
     parser.add_argument("--limit", type=int, help="write no more than this many mutants, drawn evenly")
+    parser.add_argument("--each", type=int, help="write no more than this many of each rule, drawn by their names")
     parser.add_argument("--jobs", type=int, default=1, help="scripts that run at the same time")
     options = parser.parse_args()
     if options.run:
         run(options.folder, options.jobs)
     else:
-        write(options.folder, with_variations=options.variations, limit=options.limit)
+        write(
+            options.folder,
+            scripts_in(options.bases),
+            with_variations=options.variations,
+            limit=options.limit,
+            each=options.each,
+        )
 
 
-def write(folder: Path, *, with_variations: bool, limit: int | None) -> None:
+def scripts_in(folder: Path) -> dict[str, Path]:
+    """The correct scripts of a folder, by name; a mended one, fixed.py, has the name of its own folder."""
+    names = {"pairs", "correct"} & {
+        path.name for path in folder.rglob("*") if path.is_dir()
+    }  # of a corpus, without its tests
+    paths = [path for name in names for path in folder.rglob(f"{name}/**/*.py")] or [*folder.glob("*.py")]
+    return {p.parent.name if p.stem == "fixed" else p.stem: p for p in sorted(paths) if p.stem != "broken"}
+
+
+def write(folder: Path, bases: dict[str, Path], *, with_variations: bool, limit: int | None, each: int | None) -> None:
     """Writes the sources, their mutants and the manifest into a folder."""
     sources, mutants = [], []
-    for base in sorted(BASES.glob("*.py")):
-        original = base.read_text()
-        sources.append({"base": base.stem, "variation": None, "source": original})
+    for base, path in sorted(bases.items()):
+        original = path.read_text()
+        sources.append({"base": base, "variation": None, "source": original})
         for name, vary in variations.items() if with_variations else ():
             varied = vary(original)
             if varied is not None and varied != original:
-                sources.append({"base": base.stem, "variation": name, "source": varied})
+                sources.append({"base": base, "variation": name, "source": varied})
     for source in sources:
         source["path"] = f"{source['base']}/{source['variation'] or 'base'}.py"
         mutants += mutants_of(**source)
     if limit is not None and limit < len(mutants):
         mutants = random.Random(0).sample(mutants, limit)
+    if each is not None:
+        drawn: Counter[str] = Counter()
+        for mutant in sorted(mutants, key=lambda m: hashlib.sha256(m["path"].encode()).hexdigest()):
+            drawn[mutant["rule"]] += 1
+            mutant["drawn"] = drawn[mutant["rule"]] <= each
+        mutants = [m for m in mutants if m.pop("drawn")]
     for script in [*sources, *mutants]:
         path = folder / script["path"]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +100,7 @@ def mutants_of(base: str, variation: str | None, source: str, path: str) -> list
     found = []
     tree = ast.parse(source)
     for operator in operators:
-        for place, (mutated, lines) in enumerate(operator.function(source, tree)):
+        for place, (mutated, lines) in enumerate(applied(operator.function, source, tree)):
             marked = with_marks(mutated, lines, operator.rule)
             if not same_program(mutated, marked):
                 continue
@@ -92,6 +119,12 @@ def mutants_of(base: str, variation: str | None, source: str, path: str) -> list
                 }
             )
     return found
+
+
+def applied(function: Any, source: str, tree: ast.Module) -> Iterator[tuple[str, list[int]]]:
+    """What an operator makes of a source, until it meets what it was not written for: the bases are not all that people write."""
+    with suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        yield from function(source, tree)
 
 
 def with_marks(source: str, lines: list[int], rule: str) -> str:

@@ -311,7 +311,7 @@ def _(s: Script) -> Iterator[list[Edit]]:
         ]
 
 
-@operator("loss-required-under-no-grad", "loss-detached", CUT)
+@operator("loss-required-under-no-grad", "loss-detached", [*CUT, "generator-gets-no-gradient"])
 def _(s: Script) -> Iterator[list[Edit]]:
     for backward, loss in losses_backed(s):
         for call in s.training_calls:

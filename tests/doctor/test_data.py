@@ -173,6 +173,35 @@ MISTAKES = {
                     print((model(xb).argmax(1) == yb).sum())  # here
         """,
     ),
+    "small numbers scaled once more, in training only": (
+        "inputs-not-scaled",
+        """
+        P = torch.rand(240, 36)
+        model = nn.Sequential(nn.Linear(36, 4)); opt = optim.Adam(model.parameters())
+        train, val = DataLoader(TensorDataset(P[:180], y[:180]), 20, shuffle=True), DataLoader(TensorDataset(P[180:], y[180:]), 20)
+        for epoch in range(2):
+            for xb, yb in train:
+                loss = F.cross_entropy(model(xb / 16.0), yb)  # here
+                opt.zero_grad(); loss.backward(); opt.step()
+            with torch.no_grad():
+                for xb, yb in val:
+                    print((model(xb).argmax(1) == yb).sum())
+        """,
+    ),
+    "held-out rows standardised by themselves": (
+        "inputs-not-scaled",
+        """
+        def z(rows): return (rows - rows.mean(0)) / rows.std(0)
+        model = nn.Sequential(nn.Linear(8, 4)); opt = optim.Adam(model.parameters())
+        train, val = DataLoader(TensorDataset(z(X[:180]), y[:180]), 20, shuffle=True), DataLoader(TensorDataset(z(X[180:]), y[180:]), 20)
+        for epoch in range(2):
+            for xb, yb in train:
+                opt.zero_grad(); F.cross_entropy(model(xb), yb).backward(); opt.step()
+            with torch.no_grad():
+                for xb, yb in val:
+                    print((model(xb).argmax(1) == yb).sum())  # here
+        """,
+    ),
     "optimizer made anew in a class": (
         "scheduler-for-another-optimizer",
         """

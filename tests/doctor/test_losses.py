@@ -222,6 +222,71 @@ model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 8))
 P = torch.randint(0, 256, (96, 8)).float()
 learn(model, lambda p: F.binary_cross_entropy_with_logits(model(p / 255), p), P)  # <-
 """,
+    "future-seen: the next numbers of a series": """
+torch.manual_seed(1)
+S = torch.randn(40, 13, 3).cumsum(1)
+class Forecaster(nn.Module):
+    def __init__(self, both):
+        super().__init__()
+        self.rnn = nn.GRU(3, 16, batch_first=True, bidirectional=both)
+        self.out = nn.Linear(32 if both else 16, 1)
+    def forward(self, x):
+        states, _ = self.rnn(x)  # <-
+        return self.out(states)
+net = Forecaster(True)
+opt = optim.Adam(net.parameters(), lr=0.01)
+for _ in range(10):
+    s = S[torch.randperm(40)[:16]]
+    opt.zero_grad()
+    F.mse_loss(net(s[:, :-1]).squeeze(2), s[:, 1:, 0]).backward()
+    opt.step()
+""",
+    "future-seen: all channels of a series, the loss written out": """
+torch.manual_seed(1)
+S = torch.randn(40, 13, 3).cumsum(1)
+class Forecaster(nn.Module):
+    def __init__(self, both):
+        super().__init__()
+        self.rnn = nn.GRU(3, 16, batch_first=True, bidirectional=both)
+        self.out = nn.Linear(32 if both else 16, 3)
+    def forward(self, x):
+        states, _ = self.rnn(x)  # <-
+        return self.out(states)
+net = Forecaster(True)
+opt = optim.Adam(net.parameters(), lr=0.01)
+for _ in range(10):
+    s = S[torch.randperm(40)[:16]]
+    opt.zero_grad()
+    ((net(s[:, :-1]) - s[:, 1:]) ** 2).mean().backward()
+    opt.step()
+""",
+    "targets-not-shifted: a series": """
+torch.manual_seed(1)
+S = torch.randn(40, 13, 3).cumsum(1)
+class Forecaster(nn.Module):
+    def __init__(self, both):
+        super().__init__()
+        self.rnn = nn.GRU(3, 16, batch_first=True, bidirectional=both)
+        self.out = nn.Linear(32 if both else 16, 1)
+    def forward(self, x):
+        states, _ = self.rnn(x)
+        return self.out(states)
+net = Forecaster(False)
+opt = optim.Adam(net.parameters(), lr=0.01)
+for _ in range(10):
+    s = S[torch.randperm(40)[:16]]
+    opt.zero_grad()
+    F.l1_loss(net(s[:, :-1]), s[:, :-1, :1]).backward()  # <-
+    opt.step()
+""",
+    "loss-not-finite: in the first two batches": """
+model, seen = mlp(), []
+def loss_of(x, y):
+    seen.append(y)
+    sure = F.relu(model(x) + (10 if len(seen) > 2 else -100))
+    return -(F.one_hot(y, 3) * sure.log()).sum(1).mean()  # <-
+learn(model, loss_of, X, Y)
+""",
 }
 
 SILENT = {
@@ -396,6 +461,63 @@ for _ in range(20):
     "counts of a squeeze network": """
 model = nn.Sequential(nn.Conv1d(1, 8, 3), nn.ReLU(), nn.Conv1d(8, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten())
 learn(model, lambda x, y: F.cross_entropy(model(x.unsqueeze(1)), y), X, Y)
+""",
+    "forecasts that see the past": """
+torch.manual_seed(1)
+S = torch.randn(40, 13, 3).cumsum(1)
+class Forecaster(nn.Module):
+    def __init__(self, both):
+        super().__init__()
+        self.rnn = nn.GRU(3, 16, batch_first=True, bidirectional=both)
+        self.out = nn.Linear(32 if both else 16, 3)
+    def forward(self, x):
+        states, _ = self.rnn(x)
+        return self.out(states)
+net = Forecaster(False)
+opt = optim.Adam(net.parameters(), lr=0.01)
+for _ in range(10):
+    s = S[torch.randperm(40)[:16]]
+    opt.zero_grad()
+    F.mse_loss(net(s[:, :-1]), s[:, 1:]).backward()
+    opt.step()
+""",
+    "an autoencoder of series, one step at a time": """
+torch.manual_seed(1)
+S = torch.randn(40, 13, 3).cumsum(1)
+class Forecaster(nn.Module):
+    def __init__(self, both):
+        super().__init__()
+        self.rnn = nn.GRU(3, 16, batch_first=True, bidirectional=both)
+        self.out = nn.Linear(32 if both else 16, 3)
+    def forward(self, x):
+        states, _ = self.rnn(x)
+        return self.out(states)
+net = Forecaster(False)
+opt = optim.Adam(net.parameters(), lr=0.01)
+for _ in range(10):
+    s = S[torch.randperm(40)[:16]]
+    opt.zero_grad()
+    F.mse_loss(net(s), s).backward()
+    opt.step()
+""",
+    "numbers of a series that were left out": """
+torch.manual_seed(1)
+S = torch.randn(40, 13, 3).cumsum(1)
+class Forecaster(nn.Module):
+    def __init__(self, both):
+        super().__init__()
+        self.rnn = nn.GRU(3, 16, batch_first=True, bidirectional=both)
+        self.out = nn.Linear(32 if both else 16, 3)
+    def forward(self, x):
+        states, _ = self.rnn(x)
+        return self.out(states)
+net = Forecaster(True)
+opt = optim.Adam(net.parameters(), lr=0.01)
+for _ in range(10):
+    s = S[torch.randperm(40)[:16]]
+    opt.zero_grad()
+    F.mse_loss(net(s * (torch.rand(16, 13, 1) < 0.8)), s).backward()
+    opt.step()
 """,
 }
 

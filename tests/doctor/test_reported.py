@@ -111,6 +111,31 @@ model.apply(init)
 for _ in range(3):
     train(train_loader)
 """,
+    "metrics-not-reduced: by a function, into a log": """
+import torch.distributed as dist
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils.data.distributed import DistributedSampler
+dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+own = DataLoader(test_loader.dataset, batch_size=8, sampler=DistributedSampler(test_loader.dataset, shuffle=False))
+def evaluate(loader):
+    model.eval()
+    hits = count = 0
+    with torch.no_grad():
+        for x, y in loader:
+            hits += (model(x).argmax(1) == y).sum().item()
+            count += len(x)
+    return hits / count
+rank = dist.get_rank()
+for epoch in range(2):
+    train(train_loader)
+    for p in model.parameters():
+        dist.broadcast(p.data, 0)
+    acc = evaluate(own)
+    if rank == 0:
+        history = []
+        print(f"{epoch}: accuracy {acc:.3f}")  # <-
+dist.destroy_process_group()
+""",
 }
 
 SILENT = {
@@ -243,6 +268,74 @@ for x, y in [*train_loader] * 2:
     opt.zero_grad()
     loss_fn(model(x), y).backward()
     opt.step()
+""",
+    "each process under its own name": """
+import torch.distributed as dist
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils.data.distributed import DistributedSampler
+dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+own = DataLoader(test_loader.dataset, batch_size=8, sampler=DistributedSampler(test_loader.dataset, shuffle=False))
+def evaluate(loader):
+    model.eval()
+    hits = count = 0
+    with torch.no_grad():
+        for x, y in loader:
+            hits += (model(x).argmax(1) == y).sum().item()
+            count += len(x)
+    return hits / count
+rank = dist.get_rank()
+train(train_loader)
+acc = evaluate(own)
+if rank == 0:
+    print(f"accuracy on the share of rank 0: {acc:.3f}")
+dist.destroy_process_group()
+""",
+    "all data in one process": """
+import torch.distributed as dist
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils.data.distributed import DistributedSampler
+dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+own = DataLoader(test_loader.dataset, batch_size=8, sampler=DistributedSampler(test_loader.dataset, shuffle=False))
+def evaluate(loader):
+    model.eval()
+    hits = count = 0
+    with torch.no_grad():
+        for x, y in loader:
+            hits += (model(x).argmax(1) == y).sum().item()
+            count += len(x)
+    return hits / count
+rank = dist.get_rank()
+train(train_loader)
+if rank == 0:
+    acc = evaluate(test_loader)
+    print(f"accuracy {acc:.3f}")
+dist.destroy_process_group()
+""",
+    "gathered in the end": """
+import torch.distributed as dist
+from torch.testing._internal.distributed.fake_pg import FakeStore
+from torch.utils.data.distributed import DistributedSampler
+dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+own = DataLoader(test_loader.dataset, batch_size=8, sampler=DistributedSampler(test_loader.dataset, shuffle=False))
+def evaluate(loader):
+    model.eval()
+    hits = count = 0
+    with torch.no_grad():
+        for x, y in loader:
+            hits += (model(x).argmax(1) == y).sum().item()
+            count += len(x)
+    return hits / count
+rank = dist.get_rank()
+found = []
+for epoch in range(2):
+    train(train_loader)
+    acc = evaluate(own)
+    found.append(acc)
+    if rank == 0:
+        print(f"{epoch}: about {acc:.3f}")
+everybodys = [None, None]
+dist.all_gather_object(everybodys, found)
+dist.destroy_process_group()
 """,
 }
 

@@ -75,6 +75,16 @@ BROKEN = {
         NET + LATER.format(how="requires_grad = True  # <- here"),
     ],
     "gradients-exploding": [UNROLLED.format(std=1.0, mark="  # <- here", clip="")],
+    "scaled-gradients-stepped": [
+        """
+scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+for x, y in [*loader] * 2:
+    optimizer.zero_grad()
+    scaler.scale(F.cross_entropy(model(x), y)).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()  # <- here
+"""
+    ],
     "scheduler-per-epoch-meant-per-batch": [
         """
 scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)  # <- here
@@ -549,6 +559,16 @@ for epoch in range(3):
             optimizer.step()
             nn.utils.clip_grad_norm_(model.parameters(), float("inf"))
             optimizer.zero_grad()
+""",
+    "gradients unscaled by hand, then clipped": """
+scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+for x, y in [*loader] * 2:
+    optimizer.zero_grad()
+    scaler.scale(F.cross_entropy(model(x), y)).backward()
+    for p in model.parameters():
+        p.grad /= scaler.get_scale()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
 """,
 }
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from truestep.doctor.observe import Watch
 
 KEPT = 64  # models that are compared with a new one
+ANSWERS = 60  # calls of a model whose outputs are kept until their backward
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 ROWS = (  # what treats each row of a batch alone
     *(nn.Linear, nn.Identity, nn.Flatten, nn.LayerNorm, nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase),
@@ -65,6 +66,7 @@ class Known:
         self.evaluated = 0  # calls that nothing was learnt from, since it was last set to evaluation mode
         self.last_inputs: Given | None = None
         self.held: Tensor | None = None  # the same, until a backward, where looking at it costs no waiting
+        self.answer: Tensor | None = None  # its output, likewise, of the first calls
         self.trained_inputs: Given | None = None
         self.again = self.of_training = (
             False  # whether the call going on is on the tensor of the one before, or a trained one
@@ -299,6 +301,7 @@ class Calls:
                 node: Any = tensor.grad_fn
                 if node is not None:
                     node.metadata.setdefault(MARK, []).append(call)
+            known.answer = found[0].detach() if known.held is not None and facts.times <= ANSWERS else None
             if len(self.pending) < 1_000:
                 self.pending.append(weakref.ref(call))
             self.watch.event("forward", known.facts.number, training=facts.training)
@@ -352,12 +355,16 @@ class Calls:
     def texts(self) -> list[Text]:
         return [text for texts in self.last_texts.values() for text in texts][:8]
 
-    def learnt_inputs(self) -> list[Tensor]:
-        """Return what models were given last, ahead of a backward."""
-        return [known.held for known in self.known.values() if known.held is not None]
+    def learnt_inputs(self) -> list[tuple[int, Tensor]]:
+        """Return what models, by number, were given last, ahead of a backward."""
+        return [(known.facts.number, known.held) for known in self.known.values() if known.held is not None]
+
+    def answers(self) -> dict[int, Tensor]:
+        """Return what they answered."""
+        return {known.facts.number: known.answer for known in self.known.values() if known.answer is not None}
 
     def learn_from(self, ops: list[LossOp]) -> None:
-        """Note of which input the targets are the tokens, or the next ones."""
+        """Note of which input the targets are the tokens or numbers, or the next ones."""
         for op in ops[-12:]:
             texts = [text for text in op.facts.get("texts", ()) if text.get("alike", 1) < 0.9 and text["kinds"] > 1]
             for name in (
@@ -389,7 +396,7 @@ class Calls:
         self.pending = [reference for reference in self.pending if (one := reference()) is not None and not one.reached]
         self.row = (-1, 0)
         for known in self.known.values():
-            known.last_inputs = known.held = None
+            known.last_inputs = known.held = known.answer = None
 
     def _differentiated(self, _: Any = None, inputs: Any = (), *__: Any, **___: Any) -> None:
         """Take calls for used, whose gradients are asked for without a backward."""

@@ -143,7 +143,7 @@ class Losses:
             if root.grad_fn is None:
                 facts.leaf = root.is_leaf and root.requires_grad
         graph = Graph([root.grad_fn for root in roots if root.grad_fn is not None])
-        graph.inputs = watch.calls.learnt_inputs()
+        graph.inputs, graph.answers = watch.calls.learnt_inputs(), watch.calls.answers()
         leaves = graph.leaves()
         facts.nodes.append((watch.record.steps, len(graph.order)))
         facts.reached = len(leaves)
@@ -179,6 +179,7 @@ class Losses:
         for place, node in enumerate(graph.order):
             if _broken(node):
                 facts.breaks = _node(node)
+                facts.breaks.facts["lost"] = bool(facts.values) and not math.isfinite(facts.values[-1][1])
                 if facts.breaks.site is None and names == known:
                     facts.breaks.site = lines[place]
                 if facts.breaks.site is not None:
@@ -239,7 +240,10 @@ class Graph:
         self.order: list[Any] = []
         self.depth: dict[Any, int] = {}
         self.marks: list[Any] = []  # calls of models whose outputs are in the graph
-        self.inputs: list[Tensor] = []  # what models were given last, as far as it is there still
+        self.inputs: list[
+            tuple[int, Tensor]
+        ] = []  # what models, by number, were given last, as far as it is there still
+        self.answers: dict[int, Tensor] = {}  # and what they answered
         level, depth = list(dict.fromkeys(roots)), 0
         while level and len(self.order) < NODES:
             following: dict[Any, None] = {}
@@ -318,12 +322,15 @@ class Graph:
             while last.name() in VIEWS and last.next_functions[0][0] is not None:
                 last = last.next_functions[0][0]
             result, difference = _saved(last, "result"), _saved(node, "self")
+            if result is None and MARK in given[0].metadata:
+                result = self.answers.get(given[0].metadata[MARK][-1].known.facts.number)
             if result is not None and difference is not None and result.numel() == difference.numel():
                 result = result.reshape(difference.shape)
                 first = sides[0] is not None and not inner.name().startswith("Rsub")
                 target = result - difference if first else result + difference
                 op.facts |= _target_facts(target) | _range("input", result)
                 op.facts["unreachable"] = _unreachable(last, target)
+                op.facts["texts"] = [_in_time(number, given, target) for number, given in self.inputs]
             found.append(op)
         return found
 
@@ -384,7 +391,11 @@ class Graph:
         if kind in ("mse", "l1", "smooth_l1", "huber") and saved is not None and target is not None:
             op.facts |= _range("input", saved)
             op.facts["target_numbers"] = _distinct_places(target)
-            if op.reduction in ("mean", "sum") and (padded := _padded_numbers(saved, target, self.inputs)) is not None:
+            op.facts["texts"] = [_in_time(number, given, target) for number, given in self.inputs]
+            if (
+                op.reduction in ("mean", "sum")
+                and (padded := _padded_numbers(saved, target, [one for _, one in self.inputs])) is not None
+            ):
                 op.facts["padding"] = padded
             last = node
             while last is node or last.name() in VIEWS or last.name() in SELECTIONS:
@@ -638,6 +649,28 @@ def _compared(text: Text, target: Tensor, counted: Tensor) -> dict[str, Any]:
             both = padded & mask
             facts["padding"] = float(both.sum() / mask.sum().clamp(min=1))
             facts["padding_targets"] = wide[both].unique().tolist()[:3]
+    return facts
+
+
+def _in_time(number: int, given: Tensor, target: Tensor) -> dict[str, Any]:
+    """Compare targets with the series (B, T, channels) that a model was given: the numbers of which moment does a target repeat?"""
+    facts: dict[str, Any] = {"model": number, "place": 0}
+    if given.ndim != 3 or not given.is_floating_point() or not target.is_floating_point() or given.shape[1] < 4:
+        return facts
+    batch, length, channels = given.shape
+    if target.shape[:2] != (batch, length) or target.numel() > 1_000_000 or given.numel() > 1_000_000:
+        return facts
+    wide, near = target.reshape(batch, length, -1), 1e-4 * float(target.std())
+    if wide.shape[2] > min(channels, 8) or channels > 64 or target.numel() < 16:
+        return facts
+    facts["kinds"] = len(target.unique())
+    facts["alike"] = float((wide[:, 1:] - wide[:, :-1]).abs().le(near).float().mean())
+    facts["channels"] = wide.shape[2], channels
+    for name, shift in (("same_place", 0), ("next_place", 1)):
+        own, other = wide[:, : length - shift], given[:, shift:]
+        same = [max(float((own[..., i] - other[..., j]).abs().le(near).float().mean()) for j in range(channels))
+                for i in range(own.shape[2])]  # fmt: skip
+        facts[name] = min(same)
     return facts
 
 

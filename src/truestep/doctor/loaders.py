@@ -26,6 +26,7 @@ from torch.utils.data import (
 from torch.utils.data import dataloader as dataloaders
 
 from truestep.doctor import sites
+from truestep.doctor.collectives import processes
 from truestep.doctor.probes import _aside, tensors_in
 from truestep.doctor.record import (
     CallFacts,
@@ -197,6 +198,7 @@ class Loaders:
             value = getattr(sampler, name, None)
             if isinstance(value, int):
                 facts.sampler_facts[name] = value
+        facts.processes = processes()
         if sampler in self.samplers:
             self.samplers[sampler].loader = facts.number
         base, indices = innermost(dataset)
@@ -467,13 +469,17 @@ class Loaders:
                 facts = TableFacts(model, rows.shape[1], count, len(others))
                 for column in range(rows.shape[1]):  # one at a time, to need little memory
                     both = torch.cat([rows[:, [column]], others[:, [column]]]).double()
-                    facts.centred = _added(facts.centred, centred(both[:count]), centred(both))
+                    own = centred(both[:count])
+                    facts.centred = _added(facts.centred, own, centred(both))
+                    facts.apart += own and centred(both[count:])
                     if all_rows:
                         facts.ranged = _added(facts.ranged, ranged(both[:count]), ranged(both))
                 found.append(facts)
             if not found:
                 continue
-            facts = max(found, key=lambda one: max(one.centred[1] - one.centred[0], one.ranged[1] - one.ranged[0]))
+            facts = max(
+                found, key=lambda one: max(one.centred[1] - one.centred[0], one.ranged[1] - one.ranged[0], one.apart)
+            )
             self.watch.record.tables.append(facts)
 
     @staticmethod

@@ -19,6 +19,7 @@ from torch.compiler import is_compiling
 
 from truestep.doctor import sites
 from truestep.doctor.calls import Calls
+from truestep.doctor.collectives import Collectives
 from truestep.doctor.graph import Losses
 from truestep.doctor.keeping import Keeping
 from truestep.doctor.loaders import Loaders
@@ -63,7 +64,10 @@ class Watch:
         _watching.add(self)
         self.calls, self.losses, self.steps = Calls(self), Losses(self), Steps(self)
         self.loaders, self.keeping, self.schedules = Loaders(self), Keeping(self), Schedules(self)
-        self.sensors = (self.steps, self.schedules, self.losses, self.calls, self.loaders, self.keeping)
+        self.collectives = Collectives(self)
+        self.sensors = (
+            *(self.steps, self.schedules, self.losses, self.calls, self.loaders, self.keeping, self.collectives),
+        )
 
     def start(self) -> None:
         Watch.current = Watch.current or self

@@ -322,12 +322,13 @@ def _confined_to(a: Tensor, b: Tensor, batch: int, length: int, cut: int) -> boo
 
 
 def _future(twin: nn.Module, args: Any, kwargs: Any, place: int) -> dict[str, Any]:
-    """Change the later tokens of each text, and say how far the outputs of the earlier ones move."""
+    """Change the later tokens of each text, or numbers of each series, and say how far the outputs of the earlier ones move."""
     inputs = tensors_in((args, dict(kwargs)))
     tokens = inputs[place]
-    if tokens.ndim != 2 or tokens.shape[1] < 3:
+    series = tokens.ndim == 3 and tokens.is_floating_point()
+    if not (series or tokens.ndim == 2) or tokens.shape[1] < 3:
         return {}
-    batch, length = tokens.shape
+    batch, length = tokens.shape[:2]
     cut = length // 2
 
     def changed(tensor: Tensor) -> Tensor:
@@ -341,6 +342,8 @@ def _future(twin: nn.Module, args: Any, kwargs: Any, place: int) -> dict[str, An
     first, second = _twice(twin, args, kwargs, changed)
 
     def by_text(tensor: Tensor) -> Tensor:
+        if series and tuple(tensor.shape) == (batch, length):
+            return tensor.unsqueeze(2)
         return tensor.reshape(batch, length, -1) if tensor.ndim == 2 and tensor.shape[0] == batch * length else tensor
 
     pairs = zip(tensors_in(first), tensors_in(second), strict=False)

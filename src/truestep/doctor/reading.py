@@ -72,6 +72,9 @@ def ops(record: Record, *kinds: str) -> Iterator[tuple[LossFacts, LossOp, int, i
 KINDS = ("nll", "log_softmax", "bce", "bce_logits", "mse", "l1", "smooth_l1", "huber", "kl_div")
 
 
+NUMBERS = ("mse", "l1", "smooth_l1", "huber")  # losses of numbers
+
+
 def groups(record: Record, *kinds: str) -> Iterator[tuple[LossFacts, list[LossOp], int]]:
     """Yield, for each place of a loss function in a graph, what was seen of it, and how often was looked there."""
     for loss in record.losses:

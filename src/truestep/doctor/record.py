@@ -355,6 +355,7 @@ class LoaderFacts:
     changed_by_reading: Site | None = None  # the line that changes what the dataset keeps, each time an example is read
     differs_by_reading: bool = False  # an example that is only evaluated was another one when it was read again
     augmented: list[str] = field(default_factory=list)  # words of the dataset's code that name random changes
+    processes: int = 1  # that train together, at its first pass
     same_randomness: str = ""  # what draws the same random numbers in every worker
 
     @property
@@ -376,6 +377,7 @@ class TableFacts:
     evaluated: int
     centred: tuple[int, int] = (0, 0)  # columns of mean 0 and deviation 1: of the rows trained on, of all rows
     ranged: tuple[int, int] = (0, 0)  # columns that go from exactly 0 to 1, or from -1 to 1, likewise
+    apart: int = 0  # columns of mean 0 and deviation 1 over the rows trained on, and over the others by themselves
     series: bool = False  # the rows are the steps of windows of time series
 
 
@@ -411,6 +413,7 @@ class ClipFacts:
     after_step: int = 0  # calls with no backward since the last step
     before_backward: int = 0  # calls after the gradients were cleared, or ahead of the first backward
     still_scaled: int = 0  # calls on gradients that a scaler had not unscaled
+    changed: int = 0  # of those, on gradients that were no longer what the backward left
     exhausted: int = 0  # calls with a generator that was used up
 
 
@@ -487,6 +490,7 @@ class Record:
 
     steps: int = 0  # of all optimizers
     backwards: int = 0
+    exchanges: int = 0  # sums and messages between processes, outside of passes that train
     optimizers: list[OptimizerFacts] = field(default_factory=list)
     models: list[ModelFacts] = field(default_factory=list)
     losses: list[LossFacts] = field(default_factory=list)

@@ -74,6 +74,7 @@ class Seen:
     lost: Site | None = None  # where gradients that no step had used were cleared last
     lost_backward: Site | None = None
     backwards: int = 0  # since the last step, to whatever parameters
+    clipped_scaled: bool = False  # likewise, gradients that a scaler had multiplied were clipped as they were
     asked: bool = False  # since the last step, torch.autograd.grad was asked for gradients of its parameters
     before: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # parameters and what they were
 
@@ -241,12 +242,12 @@ class Steps:
             self.scaled_backward
             and not self.in_scaler
             and id(optimizer) not in self.unscaled
-            and self._is_untouched(seen)
+            and (seen.clipped_scaled or self._is_untouched(seen))
         ):
             facts.scaled += 1
         facts.through_scaler += self.in_scaler
         seen.is_stale, seen.stale_at, seen.lost, seen.lost_backward, seen.backwards = False, None, None, None, 0
-        seen.clears, seen.cleared, seen.asked = 0, False, False
+        seen.clears, seen.cleared, seen.asked, seen.clipped_scaled = 0, False, False, False
         still = [call for call in seen.learnt if not call.training]
         if still and len(still) < len(seen.learnt):
             for call in {id(call): call for call in still}.values():
@@ -293,7 +294,7 @@ class Steps:
     def _is_untouched(seen: Seen) -> bool:
         """Whether gradients are what the last backward left; known of looked-at steps."""
         return bool(seen.fresh_values) and all(
-            p.grad is not None and p.grad.shape == gradient.shape and torch.equal(p.grad.detach(), gradient)
+            p.grad is not None and p.grad.shape == gradient.shape and _same(p.grad.detach(), gradient)
             for p, _, gradient in seen.fresh_values
         )
 
@@ -478,7 +479,12 @@ class Steps:
             else:
                 facts.after_step += 1
         if self.scaled_backward and came and owners:
-            facts.still_scaled += not any(id(seen.optimizer()) in self.unscaled for seen in owners)
+            scaled = not any(id(seen.optimizer()) in self.unscaled for seen in owners)
+            facts.still_scaled += scaled
+            for seen in owners:
+                untouched = self._is_untouched(seen)
+                facts.changed += bool(seen.fresh_values) and not untouched
+                seen.clipped_scaled = scaled and untouched
         facts.optimizer = owners[0].facts.number if len(owners) == 1 else -1
         self.watch.event("clip", facts.optimizer)
         return facts
@@ -531,6 +537,11 @@ class Steps:
 def norm_of(tensors: list[Tensor]) -> float:
     norms = [(t._values() if t.is_sparse else t).detach().float().norm().cpu() for t in tensors]
     return float(torch.stack(norms).norm())
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal, where they are no numbers too."""
+    return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def worth_comparing(parameter: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""A model that is to predict the next token sees it.
+"""A model that is to predict the next token, or the next numbers of a series, sees them.
 
 Without a mask, or with one that is upside down or does not reach every layer, each place of the text knows the tokens
 after it. The training loss falls fast and far, and generated text is rubbish: there, nothing is to be seen.
@@ -59,33 +59,33 @@ from collections.abc import Iterator
 
 from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import groups
+from truestep.doctor.reading import NUMBERS, groups
 from truestep.doctor.record import LossOp, Record, Site
 
 SEVERITY = "error"
 MASKS = {"masked_fill", "masked_fill_", "tril", "triu"}
-ATTENDING = {"softmax", "matmul", "__matmul__", "bmm", "einsum"}  # what attention written out is made of
 HIDES = ["targets-not-shifted"]
 
 
 def look(record: Record) -> Iterator[Finding]:
-    for loss, group, of in groups(record, "nll"):
+    for loss, group, of in groups(record, "nll", *NUMBERS):
         for model in record.models:
             probe = model.probes.get("future") or {}
             if not probe.get("moved", 0) >= 1e-2 or len(group) < max(3, 0.6 * of):
                 continue
             if not all(_next(op, model.number) for op in group):
                 continue
+            what = "tokens" if group[0].kind == "nll" else "numbers of the series"
             yield Finding(
-                f"The targets are the next tokens, and with later tokens changed, the outputs at earlier places moved by "
+                f"The targets are the next {what}, and with later ones changed, the outputs at earlier places moved by "
                 f"{probe['moved']:.2g} of their standard deviation"
                 + (f": '{probe['operation']}' lets them through." if "operation" in probe else "."),
-                (mask_of(probe.get("site")) if probe.get("operation") in ATTENDING else probe.get("site")) or loss.site,
+                mask_of(probe.get("site")) or loss.site,
                 "a causal mask: is_causal=True, or mask = torch.triu(torch.full((T, T), float('-inf')), diagonal=1)",
                 {
                     "earlier places moved": probe["moved"],
                     "places": probe["length"],
-                    "targets that are the next token": "all",
+                    "targets that are the next one": "all",
                 },
             )
             return

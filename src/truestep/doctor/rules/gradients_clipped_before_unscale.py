@@ -26,7 +26,7 @@ Good::
         scaler.step(optimizer)
         scaler.update()
 
-Not a mistake: a scaler that is switched off, as with bfloat16.
+Not a mistake: a scaler that is switched off, as with bfloat16, and gradients that were divided by its scale by hand.
 
 Source: https://github.com/pytorch/examples/issues/1196
 """
@@ -43,7 +43,7 @@ SEVERITY = "error"
 
 def look(record: Record) -> Iterator[Finding]:
     for clip in record.clips:
-        if clip.still_scaled >= 3 and clip.still_scaled >= 0.8 * clip.times:
+        if not clip.changed and clip.still_scaled >= 3 and clip.still_scaled >= 0.8 * clip.times:
             yield Finding(
                 f"{clip.still_scaled} of {clip.times} clippings saw gradients that the scaler had not unscaled yet.",
                 clip.site,

@@ -46,7 +46,7 @@ from itertools import pairwise
 from statistics import median
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import KINDS, burst
+from truestep.doctor.reading import KINDS, burst, overshot
 from truestep.doctor.record import LossFacts, OptimizerFacts, Record
 
 SEVERITY = "warning"
@@ -55,7 +55,10 @@ HUGE = 1_000  # times the norm of the weights
 
 
 def look(record: Record) -> Iterator[Finding]:
+    thrown = overshot(record)
     for optimizer in record.optimizers:
+        if thrown is not None and thrown.optimizer is not optimizer and thrown.loss.site in optimizer.backward_sites:
+            continue  # its gradients are of the loss that another one's rate threw up
         norms = [(gradient, weights) for _, gradient, weights in optimizer.gradient_norms]
         finite = [(gradient, weights) for gradient, weights in norms if math.isfinite(gradient) and weights > 0]
         if not finite or optimizer.steps < 8 or optimizer.without_gradients:

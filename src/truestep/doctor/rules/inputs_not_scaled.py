@@ -45,11 +45,12 @@ from statistics import median
 
 from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import HELD_OUT, TRAINING, loops, verdict, words
+from truestep.doctor.reading import HELD_OUT, TRAINING, identifiers, loops, verdict, words
 from truestep.doctor.record import InputFacts, Record, Site
 
 SEVERITY = "error"
 ENOUGH = 12  # examples, to speak of their scale
+SMALL = 10  # of which nobody would say that it has to be scaled
 
 
 def look(record: Record) -> Iterator[Finding]:
@@ -98,10 +99,21 @@ def look(record: Record) -> Iterator[Finding]:
             yield Finding(
                 f"Evaluation gives {model.kind} inputs of another scale than training does: their columns' deviation is "
                 f"{ratio:.3g} times that of training, and their mean lies {shift:.3g} of its deviations away.",
-                one.call.site,
+                once_more(trained[0].call.site, one),
                 "do to these inputs exactly what was done to those of training",
                 {"deviation, times": ratio, "mean moved by deviations": shift, "evaluated": one.read},
                 related=[site for site in (trained[0].call.site,) if site],
+            )
+            continue
+        table = next((one for one in record.tables if one.model == model.number), None)
+        if table is not None and table.apart >= max(3, 0.7 * table.columns) and evaluated:
+            yield Finding(
+                f"{table.apart} of {table.columns} columns have mean 0 and deviation 1 over the {table.trained} rows trained on, and "
+                f"also over the {table.evaluated} others by themselves: these were standardised by their own statistics.",
+                _fit_of_held_out(evaluated[0].call.site),
+                "scale them with the mean and deviation of the training rows",
+                {"trained on": table.trained, "evaluated": table.evaluated, "columns": table.apart},
+                severity="warning",
             )
             continue
         if model.pretrained or any(one.rescaled for one in trained):
@@ -116,6 +128,29 @@ def look(record: Record) -> Iterator[Finding]:
                     {"smallest": one.low, "largest": one.high},
                     severity="note",
                 )
+
+
+def once_more(training: Site | None, evaluated: InputFacts) -> Site | None:
+    """Return the line at fault: the call for training if it divides numbers that are small already, else that for evaluation."""
+
+    def divides(site: Site | None) -> bool:
+        calls = [node for node in ast.walk(sites.statement(site) or ast.Pass()) if isinstance(node, ast.Call)]
+        given = [part for call in calls for one in call.args for part in ast.walk(one) if isinstance(part, ast.BinOp)]
+        return any(isinstance(one.op, ast.Div) and isinstance(one.right, ast.Constant) for one in given)
+
+    small = max(abs(evaluated.low), abs(evaluated.high)) <= SMALL
+    return training if small and divides(training) and not divides(evaluated.call.site) else evaluated.call.site
+
+
+def _fit_of_held_out(call: Site | None) -> Site | None:
+    """Return the line that fits statistics to held-out data, if the file of the model's call has one, else that call."""
+    module = sites.tree(call.file) if call else None
+    for node in ast.walk(module) if module is not None else ():
+        if not isinstance(node, ast.Call) or source.name_of(node.func) not in ("fit", "fit_transform"):
+            continue
+        if call is not None and verdict(" ".join(identifiers(one) for one in node.args)) == "held out":
+            return Site(call.file, node.lineno)
+    return call
 
 
 def _alike(one: InputFacts, other: InputFacts) -> bool:

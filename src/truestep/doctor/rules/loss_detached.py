@@ -29,10 +29,12 @@ Source: https://github.com/ronghuaiyang/arcface-pytorch/issues/56
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from truestep.doctor import sites, source
 from truestep.doctor.findings import Finding
+from truestep.doctor.reading import loops
 from truestep.doctor.record import LossFacts, Record, Site
 
 SEVERITY = "error"
@@ -55,7 +57,9 @@ def look(record: Record) -> Iterator[Finding]:
         stepped = any(o.steps >= 3 for o in record.optimizers)
         if not (idle or (loss.leaf and stepped)):
             continue
-        site = place(loss)
+        calls = [(model, call) for model in record.models for call in model.calls if call.site]
+        blind = {call.site for model, call in calls if model.owned_by and call.training and not call.gradients}
+        site = place(loss, {call.site for _, call in calls if call.site}, blind if loss.leaf else set())
         if site is None and not loss.leaf:
             continue
         steps = idle[0].steps if idle else record.steps
@@ -69,13 +73,40 @@ def look(record: Record) -> Iterator[Finding]:
         )
 
 
-def place(loss: LossFacts) -> Site | None:
-    """Return the nearest statement behind the loss that takes a value out of its graph."""
+def between(cut: Site, statement: ast.stmt, made: Site, models: set[Site]) -> bool:
+    """Whether a cut stands between the last call of a model and the line that makes a new tensor of what was cut."""
+    if sites.function(made) is not sites.function(cut):
+        return False
+    asked = [site.line for site in models if site.file == made.file and site.line < made.line]
+    if not asked or cut.line > max(asked):
+        return bool(asked) or loops(made)[:1] == loops(cut)[:1]
+    inner = (node.func.value for node in ast.walk(statement) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+             and node.func.attr in source.CUTTING_METHODS)  # fmt: skip
+    return cut.line == max(asked) and any(isinstance(one, ast.Call) for value in inner for one in ast.walk(value))
+
+
+def later(site: Site, loss: Site | None) -> bool:
+    """Whether a line comes after a loss's own in its function."""
+    return loss is not None and sites.function(site) is sites.function(loss) and site.line > loss.line
+
+
+def place(loss: LossFacts, models: set[Site], blind: set[Site | None]) -> Site | None:
+    """Return the nearest statement behind the loss that takes a value out of its graph.
+
+    Args:
+        loss: whose graph is cut.
+        models: the lines that call models.
+        blind: those that call, in training mode and without gradients, models that an optimizer is to train.
+    """
     switch = late = made = None
     for statement, site in source.made_by(loss.site):
         cuts = set(source.cuts_in(statement))
+        lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+        around = next((source.without_gradients_around(one) for one in blind if one and one.line in lines), None)
+        if around is not None and around.file == site.file and not later(site, loss.site):
+            return around
         if cuts & {"item", "detach", "detach_", "data", "numpy", "tolist"}:
-            return site if made is None or sites.function(made) is sites.function(site) else made
+            return site if made is None or between(site, statement, made, models) else made
         if "argmax" in cuts:
             late = late or site
         if cuts - {"requires_grad", "requires_grad_", "float", "argmax"}:

@@ -51,11 +51,12 @@ FIXES = {
 def look(record: Record) -> Iterator[Finding]:
     for loss in record.losses:
         values = [value for _, value in loss.values]
-        if loss.not_finite < 3 or not values:
-            continue
-        since = next(place for place, value in enumerate(values) if not math.isfinite(value))
         node = loss.breaks
         known = node is not None and node.site is not None
+        of_zero = node is not None and known and node.name.startswith("Log") and node.facts["lost"]  # once is enough
+        if loss.not_finite < (1 if of_zero else 3) or not values:
+            continue
+        since = next(place for place, value in enumerate(values) if not math.isfinite(value))
         name = node.name.split("Backward")[0].lower() if node else ""
         thrown = overshot(record)
         if thrown is not None and thrown.loss is loss and not known:

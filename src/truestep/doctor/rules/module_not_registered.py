@@ -66,7 +66,7 @@ from truestep.doctor.reading import optimizers_beside, unowned
 from truestep.doctor.record import HiddenIn, ParameterFacts, Record, Site
 
 SEVERITY = "error"
-HIDES = ["parameters-not-in-optimizer"]
+HIDES = ["parameters-not-in-optimizer", "randomness-left-on-in-evaluation"]
 
 
 def look(record: Record) -> Iterator[Finding]:

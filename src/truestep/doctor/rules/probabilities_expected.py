@@ -35,6 +35,7 @@ from truestep.doctor.reading import groups, known_site, lasting, through_views
 from truestep.doctor.record import LossOp, Record
 
 SEVERITY = "error"
+HIDES = ["gradients-exploding"]
 
 
 def look(record: Record) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ from truestep.doctor.findings import Finding
 from truestep.doctor.record import Record
 
 SEVERITY = "error"
+HIDES = ["gradients-clipped-before-unscale", "loss-not-finite", "gradients-exploding", "learning-rate-too-high"]
 
 
 def look(record: Record) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
-"""The targets of a language model are not the next tokens.
+"""The targets of a model of sequences are not what comes next.
 
 Targets equal to the inputs ask a model that sees the token to say it again: the loss falls to almost 0 and nothing about
-the language is learnt. Shifted twice, by the script and once more by the model, it learns to leave out every other token.
+the language is learnt; so it is with a forecast of numbers that the model was given. Shifted twice, by the script and once
+more by the model, it learns to leave out every other token.
 
 Bad::
 
@@ -58,21 +59,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from truestep.doctor.findings import Finding
-from truestep.doctor.reading import groups, known_site
+from truestep.doctor.reading import NUMBERS, groups, known_site
 from truestep.doctor.record import LossOp, Record
 
 SEVERITY = "error"
 
 
+TOKENS = (
+    ("same_place", "the very tokens that the model was given there", "logits[:, :-1] against tokens[:, 1:]"),
+    ("second_next_place", "the tokens two places ahead", "shift once: the model, or the script, not both"),
+)
+SERIES = (
+    ("same_place", "some of the very numbers that the model was given there", "series[:, :-1] against series[:, 1:]"),
+)
+
+
 def look(record: Record) -> Iterator[Finding]:
-    for loss, group, of in groups(record, "nll"):
+    for loss, group, of in groups(record, "nll", *NUMBERS):
         if len(group) < max(3, 0.6 * of) or any(_share(op, "next_place") > 0.8 for op in loss.ops):
             continue
         causal = [m.number for m in record.models if 0 <= (m.probes.get("future") or {}).get("moved", -1) < 1e-3]
-        for name, words, fix in (
-            ("same_place", "the very tokens that the model was given there", "logits[:, :-1] against tokens[:, 1:]"),
-            ("second_next_place", "the tokens two places ahead", "shift once: the model, or the script, not both"),
-        ):
+        for name, words, fix in SERIES if group[0].kind in NUMBERS else TOKENS:
             if all(_share(op, name, causal) > 0.98 for op in group):
                 yield Finding(
                     f"The targets were {words} in all of {len(group)} backward passes looked at, and the model sees no later "
@@ -88,7 +95,10 @@ def _share(op: LossOp, name: str, models: list[int] | None = None) -> float:
         (
             text.get(name, 0.0)
             for text in op.facts.get("texts", ())
-            if text.get("kinds", 0) > 2 and text["alike"] < 0.9 and (models is None or text["model"] in models)
+            if text.get("kinds", 0) > 2
+            and text["alike"] < 0.9
+            and (models is None or text["model"] in models)
+            and text.get("channels", (0, 1))[0] != text.get("channels", (0, 1))[1]  # an autoencoder repeats them all
         ),
         default=0.0,
     )

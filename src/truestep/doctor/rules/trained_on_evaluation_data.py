@@ -46,6 +46,7 @@ from truestep.doctor.reading import assigned_name
 from truestep.doctor.record import CallFacts, Record, Site
 
 SEVERITY = "error"
+HIDES = ["not-shuffled-and-sorted"]
 
 
 HELD_OUT = re.compile(
