@@ -219,6 +219,7 @@ def test_the_documentation_shows_the_list():
 
 
 REFUSED = {
+    "run.compile": True,
     "data.stratify": True,
     "data.scale": "quantile",
     "data.window": 5,
