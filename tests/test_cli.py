@@ -232,7 +232,7 @@ def test_a_finished_run_may_be_prolonged_but_not_changed(passengers, tmp_path, c
         "--lr 0.7": "--lr: a checkpoint keeps it at 0.001, found 0.7",
         "--optimizer sgd": "--optimizer: a checkpoint keeps it at adamw, found sgd",
         "--seed 5": "--seed: a resumed run keeps it at 0, found 5",
-        f"--out {tmp_path / 'other'}": "resume: expected no source, target or out beside it",
+        f"--out {tmp_path / 'other'}": "resume: expected no target or out beside it",
     }.items():
         code, _, err = truestep("train", "--resume", tmp_path / "run", *options.split(), capsys=capsys)
         assert (code, len(err.splitlines())) == (2, 1)
@@ -496,6 +496,7 @@ BAD = {
     "train latin.csv --target y": "UTF-8",
     "train twice.csv --target y": "twice",
     "train good.csv --target survived --out good.csv": "expected a folder, found a file",
+    "train good.csv --target survived --out dangling": "expected a folder, found a link to nothing at dangling",
     "train good.csv --target survived --out full": "expected a new or empty folder",
     "train good.csv --target survived --out good.csv/run": "found a file",
     "train --recipe no.toml": "no.toml",
@@ -534,6 +535,7 @@ def test_bad_input_gets_one_line_exit_code_2_and_leaves_nothing(line, tmp_path, 
         (tmp_path / name).write_text(content)
     (tmp_path / "latin.csv").write_bytes("x,y\n1,caf\xe9\n".encode("latin-1") * 10)
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "dangling").symlink_to("nothing")
     monkeypatch.chdir(tmp_path)
     before = sorted(Path().rglob("*"))
 

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 import truestep as ts
 from truestep.cli import main
@@ -84,6 +85,48 @@ def test_a_log_that_ends_within_a_line_is_compared_as_far_as_it_goes_and_said(ru
     assert "the same to the bit" in out
     assert err.startswith(f"note: {copy / 'metrics.jsonl'}, line ")
     assert "not written to its end" in err
+
+
+def test_logs_that_share_no_row_part_by_what_the_recipes_say(tmp_path, capsys):
+    one = tmp_path / "one"
+    ts.train((ROWS, YES), out=one, **SHORT | {"epochs": 1, "run.log_every": 50})
+    found = compare(one, other(tmp_path, epochs=1, batch_size=8, **{"run.log_every": 50}))
+    assert (found["same"], found["rows"], found["cause"]) == (False, 0, "train.batch_size: 16 and 8")
+    with pytest.raises(SystemExit) as end:
+        main(["diff", str(one), str(tmp_path / "other")])
+    assert end.value.code == 3
+    assert capsys.readouterr().out.startswith(
+        "no row of the two logs is of the same epoch and step\nthe cause: train.b"
+    )
+
+
+def test_logs_that_share_no_row_of_other_data_part_by_them(run, tmp_path):
+    file = tmp_path / "rows.csv"
+    file.write_text("a,y\n" + "".join(f"{a},{y}\n" for a, y in zip(ROWS[:60, 0], YES[:60], strict=True)))
+    path = other(tmp_path, file, target="y", **{"run.log_every": 50})
+    assert compare(path, run)["cause"] == f"the data is not the same (data.source: {file} and )"
+
+
+def test_logs_that_share_no_row_for_no_reason_are_refused(run, tmp_path):
+    shutil.copytree(run, tmp_path / "copy")
+    (tmp_path / "copy" / "metrics.jsonl").write_text("")
+    with pytest.raises(ts.InputError, match=r"a row of the same epoch and step, found none \(13 and 0 rows\)"):
+        compare(run, tmp_path / "copy")
+
+
+def test_what_fit_left_is_compared_without_a_recipe(run, tmp_path):
+    for name, lr in {"one": 0.1, "same": 0.1, "other": 0.2}.items():
+        torch.manual_seed(0)
+        model = torch.nn.Linear(4, 1)
+        batches = ts.Batches((torch.from_numpy(ROWS), torch.from_numpy(YES)), batch_size=16)
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+        ts.fit(model, batches, None, ts.Binary(), optimizer, epochs=1, folder=tmp_path / name, show=False, log_every=1)
+    assert compare(tmp_path / "one", tmp_path / "same")["same"]
+    found = compare(tmp_path / "one", tmp_path / "other")
+    assert (found["same"], found["step"]) == (False, 1)
+    assert found["cause"] == (
+        f"the learning rate; more can't be looked up: there is no recipe.toml in {tmp_path / 'one'} and {tmp_path / 'other'}"
+    )
 
 
 def test_what_is_no_run_is_refused(run, tmp_path):

@@ -142,6 +142,22 @@ def test_an_update_that_was_not_finite_is_not_finite_again(tmp_path, choices, ca
     assert "in the run: epoch 1" in capsys.readouterr().out
 
 
+def test_the_example_to_blame_is_named_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "source.py").write_text(
+        "import torch\n\n\nclass Lazy(torch.utils.data.Dataset):\n    def __len__(self):\n        return 100\n\n"
+        "    def __getitem__(self, i):\n        return torch.full((3,), float('nan') if i == 42 else i / 100), i % 2\n"
+    )
+    choices = {"valid": 0.0, "test": 0.0, "epochs": 1}
+    with pytest.raises(ts.NonFiniteError, match="example 42: the inputs hold nan"):
+        ts.train("source.py:Lazy", out="run", show=False, doctor=False, model="mlp", **choices)
+
+    found = replay("run", said={"data.source": "source.py:Lazy"})
+
+    assert found["same"]
+    assert "example 42: the inputs hold nan" in found["again"]
+
+
 def test_other_circumstances_are_said_and_other_data_refused(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "run")
     path = tmp_path / "run" / "environment.json"

@@ -282,3 +282,31 @@ def test_a_resumed_run_says_truly_what_was_changed_and_can_not_go_back(tmp_path)
     assert comments[0] == "# Changed from max_minutes = inf to 5.0."
     assert comments[1].startswith("# Changed from epochs = 9 to 3, max_steps = 10 to 12: the schedule was planned anew")
     assert len(comments) == 2
+
+
+def test_a_run_whose_data_was_moved_goes_on_from_their_new_place(tmp_path):
+    rows = torch.randn(80, 2, generator=torch.Generator().manual_seed(0)).tolist()
+    old, new, path = tmp_path / "old.csv", tmp_path / "new.csv", tmp_path / "run"
+    old.write_text("a,b,y\n" + "".join(f"{a},{b},{'no' if a < b else 'yes'}\n" for a, b in rows))
+    choices = {"target": "y", "schedule": "constant", "batch_size": 16, "show": False, "doctor": False}
+    whole = ts.train(old, out=tmp_path / "whole", epochs=2, **choices)
+    ts.train(old, out=path, epochs=1, **choices)
+    (path / "results.json").unlink()  # as if it had been stopped
+    old.rename(new)
+
+    with pytest.raises(ts.InputError, match=f"Moved\\? truestep train NEWPLACE --resume {path}"):
+        ts.train(resume=path, show=False)
+    with pytest.raises(ts.InputError, match=f"Go on with truestep train {new} --resume {path}, or"):
+        ts.train(new, out=path, epochs=1, **choices)
+    other = tmp_path / "other.csv"
+    other.write_text(new.read_text().replace("yes", "no", 1))
+    before = (path / "recipe.toml").read_bytes()
+    with pytest.raises(ts.RefusedError, match="the data is no longer what this run began with"):
+        ts.train(other, resume=path, epochs=2, show=False)
+    assert (path / "recipe.toml").read_bytes() == before
+
+    moved = ts.train(new, resume=path, epochs=2, show=False)
+
+    assert moved.recipe.data.source == str(new)
+    assert all(torch.equal(a, b) for a, b in zip(moved.model.parameters(), whole.model.parameters(), strict=True))
+    assert ts.train(resume=path, epochs=3, show=False).results["epochs"] == 3  # it knows the new place

@@ -197,7 +197,10 @@ class Checkpoints:
                 warnings.warn(f"{' '.join(damaged)} Going on from {path.name}.", stacklevel=2)
             return self._fill(path, content)
         if damaged:
-            raise RefusedError(f"{self.folder}: no checkpoint is whole. {' '.join(damaged)}")
+            raise RefusedError(
+                f"{self.folder}: no checkpoint is whole. {' '.join(damaged)} Put a copy back, or take {self.folder} away: "
+                "the run then begins anew."
+            )
         if start is None:
             raise InputError(f"{self.folder}: no checkpoint to resume from.")
         return dict(start)

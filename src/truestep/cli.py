@@ -244,7 +244,7 @@ def train(
         recipe: a recipe.toml to begin from, for example that of an earlier run.
         out: folder to write, new or empty, or that of this very run, which was stopped and goes on; by default one
             under runs/.
-        resume: folder of a run that was stopped, to go on with.
+        resume: folder of a run that was stopped, to go on with; data that was moved is named as the source again.
         resume_anyway: go on though data, code or choices are no longer what the run began with.
         quiet: no progress.
         no_doctor: do not watch the first steps for silent mistakes; the results are the same.
@@ -427,6 +427,9 @@ def diff(one: Path, other: Path, /, *, json: Annotated[bool, Parameter(negative=
         print(to_json(found))
     elif found["same"]:
         print(f"the same to the bit in all {found['rows']} rows that both have logged")
+    elif not found["rows"] and "found" not in found:
+        print("no row of the two logs is of the same epoch and step")
+        print(f"the cause: {harmless(found['cause'], 10_000)}")
     else:
         print(f"{found['rows']} rows are the same to the bit; then, at step {found['step']} (epoch {found['epoch']}):")
         _print_parting(found["found"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from truestep import folder
 from truestep.errors import InputError
 from truestep.recipe import Recipe
+from truestep.resumption import HARMLESS, PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,22 +32,29 @@ def compare(one: Path, other: Path, say: Callable[[str], None] = lambda _: None)
 
     Returns:
         "same": whether all that both have logged is equal to the bit; "rows": how many rows that was;
-        "step", "epoch", "found": the first row that differs, and {name: [one's, other's]} in it;
+        "step", "epoch", "found": the first row that differs, and {name: [one's, other's]} in it; left out where no row of
+        the two logs is of the same update, but the recipes say why;
         "cause": in a sentence; "differences": all there are in recipes and environments, {name: [one's, other's]}.
 
     Raises:
-        InputError: one of them is no folder of a run, or no row of their logs is of the same update.
+        InputError: one of them has no log, or no row of their logs is of the same update and nothing says why.
         RefusedError: a file is damaged.
     """
-    recipes = [Recipe.from_toml(path / "recipe.toml") for path in (one, other)]
-    differences = _in_recipes(*recipes) | _in_environments(
-        *(folder.read_json(p / "environment.json") for p in (one, other))
-    )
-    shared, parted = compare_logs(*(folder.read_metrics(path / "metrics.jsonl", say) for path in (one, other)))
-    if not shared and not parted:
-        raise InputError(f"{one}, {other}: expected logs that share an update, found none.")
-    result: dict[str, Any] = {"same": not parted, "rows": shared, "differences": differences}
-    return result | (parted | {"cause": _cause(parted["found"], differences)} if parted else {})
+    logs = [list(folder.read_metrics(path / "metrics.jsonl", say)) for path in (one, other)]
+    without = [str(path) for path in (one, other) if not (path / "recipe.toml").exists()]  # `fit` writes none
+    differences: dict[str, list[Any]] = {}
+    if not without:
+        differences |= _in_recipes(*(Recipe.from_toml(path / "recipe.toml") for path in (one, other)))
+        differences |= _in_environments(*(folder.read_json(path / "environment.json") for path in (one, other)))
+    shared, parted = compare_logs(*logs)
+    if not shared and not parted and not _explaining(differences) - {*HARMLESS}:
+        raise InputError(
+            f"{one}, {other}: expected logs with a row of the same epoch and step, found none ({len(logs[0])} and "
+            f"{len(logs[1])} rows), so there is nothing to compare. Log both as often, with --run.log-every."
+        )
+    same = bool(shared) and not parted
+    result: dict[str, Any] = {"same": same, "rows": shared, **parted, "differences": differences}
+    return result if same else result | {"cause": _cause(parted.get("found", {}), differences, without)}
 
 
 def compare_logs(one: Iterable[dict[str, Any]], other: Iterable[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
@@ -94,22 +102,37 @@ def _in_environments(one: dict[str, Any], other: dict[str, Any]) -> dict[str, li
     return found
 
 
-def _cause(found: dict[str, list[Any]], differences: dict[str, list[Any]]) -> str:
-    """Return the first thing that explains the first row that differs, from the data on to the weights."""
+def _explaining(differences: dict[str, list[Any]]) -> set[str]:
+    """Return the differences that make it another run: in the data, the seed, the choices."""
+    choices = {name for name in differences if name.partition(".")[0] in RECIPE and name not in NO_CAUSE}
+    return choices - {*PLACES} | differences.keys() & {"data_sha256"}  # the same data may lie elsewhere
+
+
+def _cause(found: dict[str, list[Any]], differences: dict[str, list[Any]], without: list[str]) -> str:
+    """Return the first thing that explains the first row that differs, from the data on to the weights.
+
+    Args:
+        found: what differs in that row.
+        differences: in recipes and environments.
+        without: the folders that have no recipe to look it up in.
+    """
+    if without:
+        seen = "the order of examples; " if "order" in found else "the learning rate; " if "lr" in found else ""
+        return f"{seen}more can't be looked up: there is no recipe.toml in {' and '.join(without)}"
     if (seeds := differences.get("run.seed")) is not None:
         said = f"run.seed: {seeds[0]} and {seeds[1]}"
         return f"{said}; it sets splits, the weights at the start, the order of examples, and dropout"
     if "data_sha256" in differences:
-        return "the data is not the same"
+        return "the data is not the same" + _because(differences, *PLACES)
     if "order" in found:
         return "the order of examples" + _because(differences, "data.", "objective.balance", "train.batch_size")
-    choices = {name for name in differences if name.partition(".")[0] in RECIPE and name not in NO_CAUSE}
+    choices = _explaining(differences)
     if "lr" in found and not choices:
         return "the learning rate"
     if choices:
         return "; ".join(f"{name}: {differences[name][0]} and {differences[name][1]}" for name in sorted(choices))
-    if differences:
-        return "; ".join(f"{name}: {was} and {now}" for name, (was, now) in differences.items())
+    if circumstances := {name: pair for name, pair in differences.items() if name.partition(".")[0] in CIRCUMSTANCES}:
+        return "; ".join(f"{name}: {was} and {now}" for name, (was, now) in circumstances.items())
     return (
         "the weights: everything that was written down is the same, so something that is not reproducible was computed"
     )

@@ -46,6 +46,10 @@ def check_free(path: Path) -> None:
 def check_writable(path: Path) -> None:
     """Raise InputError unless this is a folder that can be written in, or one that can be made."""
     existing = _existing(path)
+    if link := next((parent for parent in (path, *path.parents) if parent.is_symlink() and not parent.exists()), None):
+        raise InputError(
+            f"{path}: expected a folder, found a link to nothing at {link}. Take it away, or choose another."
+        )
     if not existing.is_dir():
         raise InputError(f"{path}: expected a folder, found a file at {existing}. Choose another folder.")
     if not os.access(existing, os.W_OK | os.X_OK):

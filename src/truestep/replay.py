@@ -49,7 +49,7 @@ def replay(
         "same": whether all is as it was written down; "circumstances": {name: [then, now]} of what changes bits.
         Of a step: "from", "to": updates; "rows": of the log that are the same, up to the first that is not, of which "step",
         "epoch" and "found" ({name: [then, now]}) are given; "updates": the rows of all updates that were done again.
-        Of a failed update: "error", "again": what was said then and now.
+        Of a failed update: "error", "again": what was said then and now; the same words if the same is wrong.
 
     Raises:
         InputError: there is no such step, or nothing to begin from.
@@ -170,4 +170,5 @@ def _failed_again(planned: Plan, made: Assembled, evidence: Path) -> dict[str, A
             pass
     except NonFiniteError as error:
         again = str(error)
-    return {"to": found["step"] + 1, "same": found["error"].endswith(again), "error": found["error"], "again": again}
+    same = found["error"].endswith(again)  # ahead of it, it says where that was: the update, the example
+    return {"to": found["step"] + 1, "same": same, "error": found["error"], "again": found["error"] if same else again}

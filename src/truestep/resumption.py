@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,25 @@ def differing(was: Recipe, asked: Recipe) -> str:
         if asked.get(full) not in (Recipe().get(full), was.get(full))
     ]
     return f", with {', '.join(found)}" if found else ""
+
+
+def missing_data(recipe: Recipe) -> str:
+    """Return the file or folder that a run's data came from, if it is no longer there; empty if it is."""
+    source = recipe.data.source
+    is_gone = not is_code(source) and Path(source).is_absolute() and not _exists(source)
+    return source if is_gone else ""
+
+
+def going_on(path: Path, recipe: Recipe, source: Any) -> str:
+    """Return the words that go on with a run, and with them the new place of its data if they are no longer at the old."""
+    if not missing_data(recipe):
+        return f"--resume {path}"
+    place = source if isinstance(source, str | Path) and _exists(source) else "NEWPLACE"
+    return f"truestep train {place} --resume {path}"
+
+
+def _exists(place: Path | str) -> bool:
+    return os.path.exists(place)  # noqa: PTH110 - of a folder that can't be looked into, Path raises
 
 
 def sum_of(asked: Recipe) -> str:

@@ -104,8 +104,8 @@ def train(
         recipe: where all choices begin: a `Recipe` or its file. None takes the defaults, or those of `resume`.
         out: the folder, new or empty, or one in which this very run was stopped, which goes on. None makes one under
             `runs/`.
-        resume: the folder of a run that was stopped; its recipe is taken, and its data if that came from a file;
-            data that came from Python is given again as `source`. `choices` may prolong it.
+        resume: the folder of a run that was stopped; its recipe is taken, and its data if that came from a file; that
+            was moved, or data that came from Python, is given again as `source`. `choices` may prolong it.
         resume_anyway: go on though the data, the code or the choices are no longer what the run began with.
         show: progress on stderr.
         say: called with a sentence for each thing that was decided or noticed.
@@ -121,9 +121,8 @@ def train(
     if isinstance(choices.get("model"), nn.Module):
         raise InputError("model: expected the name of a model, found a module. Train your own with truestep.fit.")
     if resume is not None:
-        own_code = isinstance(source, str) and is_code(source)
-        if (isinstance(source, str | Path) and not own_code) or target is not None or out is not None:
-            raise InputError("resume: expected no source, target or out beside it: the run has its own.")
+        if target is not None or out is not None:
+            raise InputError("resume: expected no target or out beside it: the run has its own.")
         recipe, out = recipe or Path(resume) / "recipe.toml", Path(resume)
     made = recipe if isinstance(recipe, Recipe) else Recipe.from_toml(recipe) if recipe else Recipe()
     said = choices | ({} if target is None else {"target": target})
@@ -137,16 +136,21 @@ def train(
     asked = resumption.sum_of(made)
     if resume is not None:
         _check_goes_on(Path(resume), made, anyway=resume_anyway, say=say)
+        if source is None and (missing := resumption.missing_data(made)):
+            raise InputError(
+                f"{missing}: expected the data of {resume}, found none. Moved? "
+                f"{resumption.going_on(Path(resume), made, source)}"
+            )
     if source is None and not made.data.source:
         raise InputError("source: expected data to train on, found none. Try: truestep train digits")
     check_heeded(made, made.objective.name)
     path = Path(out) if out is not None else None
     if path and resume is None and resumption.begun(path):
         if not resumption.is_same(path, made):
-            other = resumption.differing(resumption.recipe_of(path), made)
+            before = resumption.recipe_of(path)
             raise InputError(
-                f"{path}: expected a new or empty folder, found a run that was stopped{other}. Go on with --resume {path}, "
-                "or choose another --out."
+                f"{path}: expected a new or empty folder, found a run that was stopped{resumption.differing(before, made)}. "
+                f"Go on with {resumption.going_on(path, before, source)}, or choose another --out."
             )
         say(f"{path} holds this run, which was stopped: it goes on")
         resume, made = path, Recipe.from_toml(path / "recipe.toml")
