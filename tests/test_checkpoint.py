@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from truestep.checkpoint import Checkpoints, read_state, write_state
+from truestep.checkpoint import PIECE, Checkpoints, _holds, read_state, write_state
 from truestep.errors import InputError, RefusedError
 from truestep.folder import MetricsLog
 
@@ -291,3 +291,17 @@ def test_a_model_with_channels_last_goes_on_to_the_same_bits(tmp_path, fused):
     train(resumed, optimizer)
 
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), resumed.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, PIECE - 1, PIECE, PIECE + 9])
+def test_every_byte_that_was_written_is_compared(tmp_path, size):
+    path, content = tmp_path / "file", bytes(range(256)) * (size // 256 + 1)
+    path.write_bytes(content[:size])
+
+    assert _holds(path, [content[: size // 2], content[size // 2 : size]])
+    assert not _holds(path, [content[:size], b"x"])
+    for place in {0, size // 2, size - 1} if size else ():
+        other = bytearray(content[:size])
+        other[place] ^= 1
+        assert not _holds(path, [bytes(other)])
+    assert not size or not _holds(path, [content[: size - 1]])

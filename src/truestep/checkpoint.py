@@ -36,6 +36,7 @@ from truestep.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from io import BufferedReader
 
 FORMAT = 1
 Result = TypeVar("Result")
@@ -298,9 +299,21 @@ def _holds(path: Path, pieces: Iterable[bytes | memoryview]) -> bool:
             for begin in range(0, len(expected), PIECE):
                 part = expected[begin : begin + PIECE]
                 found = buffer[: len(part)]
-                if file.readinto(found.data) != len(part) or not np.array_equal(found, part):
+                if not _fill_from(file, found.data) or not np.array_equal(_wide(found), _wide(part)):
                     return False
         return not file.read(1)
+
+
+def _fill_from(file: BufferedReader, room: memoryview) -> bool:
+    """Read as many bytes as there is room for, past the buffer of Python's files, which would copy them once more."""
+    while len(room) and (count := file.raw.readinto(room)):
+        room = room[count:]
+    return not len(room)
+
+
+def _wide(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return bytes as whole words, which are compared in half the time; an odd number of them as they are."""
+    return values if len(values) % 8 else values.view(np.int64)
 
 
 def step_of(path: Path) -> int:
