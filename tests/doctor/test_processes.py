@@ -85,7 +85,7 @@ def test_rank_0_reports_once_what_all_ranks_found(wrong, ranks, tmp_path):
     assert (said["processes"], said["unseen"], said["own_errors"]) == (2, [], {})
 
 
-@pytest.mark.parametrize("crash", [0, 1])
+@pytest.mark.parametrize("crash", [pytest.param(0, marks=pytest.mark.slow), 1])  # torchrun waits a minute for the other
 def test_a_rank_that_crashes_leaves_what_was_found(crash, tmp_path):
     written(tmp_path, RANKS, "all", crash=crash)
     ended = run(tmp_path, "-m", *launcher(), "-m", "truestep", "doctor", "train.py")

@@ -106,7 +106,8 @@ def look(record: Record) -> Iterator[Finding]:
             )
             continue
         table = next((one for one in record.tables if one.model == model.number), None)
-        if table is not None and table.apart >= max(3, 0.7 * table.columns) and evaluated:
+        others = table is not None and table.evaluated != table.trained  # as many are those trained on, evaluated again
+        if table is not None and others and table.apart >= max(3, 0.7 * table.columns) and evaluated:
             yield Finding(
                 f"{table.apart} of {table.columns} columns have mean 0 and deviation 1 over the {table.trained} rows trained on, and "
                 f"also over the {table.evaluated} others by themselves: these were standardised by their own statistics.",
