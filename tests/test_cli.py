@@ -157,7 +157,9 @@ def test_the_recipe_of_a_run_gives_bitwise_the_same_weights_again(passengers):
     assert models[0] == models[1]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_weights(tmp_path, number, code):
     options = ["--epochs", 200, "--run.log-every", 5, "--model.args.dropout", 0.3]
     arguments = ["train", "iris", "--out", "run", *options]

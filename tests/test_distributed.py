@@ -162,6 +162,7 @@ def flat(value):
     return [number for part in value for number in flat(part)] if isinstance(value, list) else [value]
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_gives_the_same_numbers(tmp_path):
     alone = run(tmp_path, 1)
     assert not any(alone["resumed"])

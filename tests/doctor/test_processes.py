@@ -115,7 +115,7 @@ for child in children:
 """
 
 
-@pytest.mark.parametrize("end", [SPAWN, FORK], ids=["spawn", "fork"])
+@pytest.mark.parametrize("end", [pytest.param(SPAWN, marks=pytest.mark.slow), FORK], ids=["spawn", "fork"])
 def test_children_of_the_script_are_watched(end, tmp_path):
     written(tmp_path, end, "all", workers=1)
     alone = run(tmp_path, "train.py")

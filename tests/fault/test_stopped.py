@@ -116,6 +116,7 @@ def test_while_importing(tmp_path):
         )
 
 
+@pytest.mark.slow  # in `pytest -m fault`
 def test_in_evaluation_which_is_done_again(tmp_path):
     (tmp_path / "net.py").write_text(SLOW)
     options = ["--model", "net.py:Net", "--epochs", "3", "--quiet", "--run.log-every", "1"]
@@ -135,6 +136,7 @@ def test_in_evaluation_which_is_done_again(tmp_path):
     assert logs(tmp_path / "run") == logs(tmp_path / "whole")
 
 
+@pytest.mark.slow  # in `pytest -m fault`
 def test_with_workers_which_leave_it_to_the_run(tmp_path):
     np.savez(tmp_path / "data.npz", x=np.zeros((4, 4)), y=np.arange(4))
     (tmp_path / "own.py").write_text(
@@ -159,6 +161,7 @@ def test_with_workers_which_leave_it_to_the_run(tmp_path):
     assert logs(tmp_path / "run") == logs(tmp_path / "whole")
 
 
+@pytest.mark.slow  # in `pytest -m fault`
 def test_a_second_one_stops_at_once_and_a_kill_in_between_loses_nothing(tmp_path, whole):
     for second in (signal.SIGINT, signal.SIGKILL):
         folder = tmp_path / second.name
