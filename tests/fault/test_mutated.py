@@ -38,7 +38,7 @@ for number, (folder, command) in enumerate(json.load(open("todo.json"))):
         raised = traceback.format_exc()
     os.chdir(HERE)
     with open("seen.jsonl", "a") as file:
-        seen = {"number": number, "code": code, "raised": raised, "err": sys.stderr.getvalue(),
+        seen = {"number": number, "command": command[0], "code": code, "raised": raised, "err": sys.stderr.getvalue(),
                 "out": sys.stdout.getvalue()[-200:], "seconds": time.process_time() - begun}
         file.write(json.dumps(seen) + "\\n")
 sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
@@ -317,7 +317,7 @@ def wrong(seen: dict) -> str:
         return seen["raised"] or seen["err"]
     if seen["seconds"] > SECONDS:
         return f"{seen['seconds']} s"
-    told = seen["code"] == 3 and seen["out"] and not seen["err"]  # of two runs that differ, on stdout
+    told = seen["command"] == "diff" and seen["code"] == 3 and seen["out"] and not seen["err"]  # two runs that differ
     if seen["code"] == 0 or told:
         return ""
     lines = [line for line in seen["err"].splitlines() if line.startswith("truestep: ") and ": warning: " not in line]
@@ -372,11 +372,21 @@ def test_files_that_were_not_changed_are_taken(server, kept, tmp_path):
 
 
 def test_what_is_wrong_would_be_seen():
-    good = {"code": 2, "raised": "", "err": "truestep: d.csv: expected x.\n", "seconds": 1}
+    good = {
+        "command": "evaluate",
+        "out": "",
+        "code": 2,
+        "raised": "",
+        "err": "truestep: d.csv: expected x.\n",
+        "seconds": 1,
+    }
     assert not wrong(good)
     for change in (
         {"code": 1}, {"code": 0, "seconds": 9}, {"raised": "ValueError"}, {"err": "Traceback\ntruestep: x"},
         {"err": "x"}, {"err": "truestep: x\ntruestep: y"}, {"err": "truestep: x\ny"}, {"err": "truestep: \x1b[31m"},
     ):  # fmt: skip
         assert wrong(good | change)
+    silent = {"code": 3, "err": "", "out": "the cause: x"}  # only of `diff` is that an answer
+    assert wrong(good | silent)
+    assert not wrong(good | silent | {"command": "diff"})
     assert wrong({"number": 3})
